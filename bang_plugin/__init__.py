@@ -1,0 +1,16 @@
+"""BANG for fairseq: one encoder-decoder that writes autoregressively, non-autoregressively and in between.
+
+``fairseq-train --user-dir bang_plugin …`` imports this package, which registers the model, the criterion
+and the tasks.
+"""
+
+from . import checkpoints, errors
+
+errors.install()
+checkpoints.install()
+
+from .criterions import nstream_loss  # noqa: E402, F401  (fairseq imports tasks and models by itself)
+from .models import bang as _model  # noqa: E402, F401
+from .tasks import bang as _task  # noqa: E402, F401
+
+__version__ = "0.1.0"

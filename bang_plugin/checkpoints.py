@@ -1,0 +1,189 @@
+"""Reading checkpoint files safely, ours and the official release's.
+
+fairseq reads checkpoints with ``torch.load``, which (torch >= 2.6) unpickles only plain data and the
+classes on an allow-list. :func:`install` extends that list by the few harmless classes that
+fairseq's configurations consist of and turns failures into one-line errors.
+"""
+
+import argparse
+import collections
+import contextlib
+import functools
+import pickle
+import re
+import typing
+
+import numpy as np
+import omegaconf
+import torch
+from fairseq import checkpoint_utils
+from torch import Tensor
+
+from .errors import BangError
+
+ALLOWED_CLASSES = [
+    argparse.Namespace,  # fairseq 0.9 and 0.10, the release
+    omegaconf.DictConfig,
+    omegaconf.ListConfig,
+    omegaconf.AnyNode,
+    omegaconf.base.ContainerMetadata,
+    omegaconf.base.Metadata,
+    collections.OrderedDict,
+    collections.defaultdict,
+    typing.Any,
+    dict,
+    list,
+    int,
+    np.dtype,
+    np.ndarray,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.int64)),
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    np._core.multiarray.scalar,
+]
+
+POSITION_TABLES = ("encoder.embed_positions.weight", "decoder.embed_positions.weight")
+
+
+def install() -> None:
+    """Allow-list the classes above and guard fairseq's ``load_checkpoint_to_cpu``; idempotent."""
+    torch.serialization.add_safe_globals(ALLOWED_CLASSES)
+    if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
+        checkpoint_utils.load_checkpoint_to_cpu = _guarded(checkpoint_utils.load_checkpoint_to_cpu)
+
+
+@contextlib.contextmanager
+def _clear_errors(path):
+    """Turn what can go wrong while a checkpoint is read into one line that names the file."""
+    try:
+        yield
+    except BangError:
+        raise
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if not found:
+            raise _unreadable(path, error) from error
+        raise BangError(
+            f"{path}: refused, because loading it could run code: it holds {found[1]}, which is not on the list "
+            "of plain classes; re-save it from a program that you trust"
+        ) from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise BangError(f"{path}: {error.strerror}") from error
+    except Exception as error:  # damaged bytes surface as almost anything
+        raise _unreadable(path, error) from error
+
+
+def _guarded(load):
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(path, *args, **kwargs):
+        with _clear_errors(path):
+            state = load(path, *args, **kwargs)
+            if not isinstance(state.get("model"), dict):
+                raise BangError(f"{path}: not a fairseq checkpoint (it has no 'model' part)")
+            _forget_pretrained(state)
+        return state
+
+    return load_checkpoint_to_cpu
+
+
+def _unreadable(path, error) -> BangError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return BangError(f"{path}: not a whole checkpoint file, perhaps cut short or damaged ({reason[:160]})")
+
+
+def _forget_pretrained(state: dict) -> None:
+    """A saved model needs the file that its training started from no longer."""
+    for saved in (state.get("args"), (state.get("cfg") or {}).get("model")):
+        if saved is not None and getattr(saved, "load_from_pretrained_model", None):
+            saved.load_from_pretrained_model = None
+
+
+def known_fields(cfg, dataclass) -> dict:
+    """The fields of ``cfg`` that ``dataclass`` has; older or foreign checkpoints may hold others."""
+    values = {name: getattr(cfg, name, None) for name in dataclass.__dataclass_fields__ if not name.startswith("_")}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def resize_positions(table: Tensor, size: int) -> Tensor:
+    """Cut or extend a position table as the release does.
+
+    Args:
+        table: ``(positions, embed_dim)``.
+        size: positions wanted. Every further copy of the table has its columns rotated by one more.
+    """
+    copies = [table]
+    while sum(len(copy) for copy in copies) < size:
+        copies.append(table.roll(-len(copies), dims=1))
+    return torch.cat(copies)[:size]
+
+
+def adapt_parameters(state: dict, model, prefix: str = "") -> None:
+    """Turn parameters under the release's names and sizes into ``model``'s, in place.
+
+    Raises:
+        BangError: if they belong to another architecture or another dictionary.
+    """
+    prefix = f"{prefix}." if prefix else ""
+    for name in ("weight", "bias"):
+        released = f"{prefix}encoder.emb_layer_norm.{name}"
+        if released in state:
+            state[f"{prefix}encoder.layernorm_embedding.{name}"] = state.pop(released)
+    state.pop(f"{prefix}decoder.version", None)
+    mask = f"{prefix}decoder.ngram_input_embed.weight"
+    if mask in state and len(state[mask]) == 2:
+        state[mask] = state[mask][1:]  # the release keeps row 1
+    wanted = model.state_dict()
+    for name in POSITION_TABLES:
+        if prefix + name in state and len(state[prefix + name]) != len(wanted[name]):
+            state[prefix + name] = resize_positions(state[prefix + name], len(wanted[name]))
+    _check_fit({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}, wanted)
+
+
+def _check_fit(state: dict, wanted: dict) -> None:
+    tokens = "encoder.embed_tokens.weight"
+    if (
+        tokens in state
+        and state[tokens].size(1) == wanted[tokens].size(1)
+        and len(state[tokens]) != len(wanted[tokens])
+    ):
+        raise BangError(
+            f"the checkpoint's dictionary has {len(state[tokens])} types, the data's {len(wanted[tokens])}: "
+            "use the dictionary that the model was trained with (fairseq-preprocess --srcdict)"
+        )
+    different = [k for k in state.keys() & wanted.keys() if state[k].shape != wanted[k].shape]
+    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if different or missing or extra:
+        parts = []
+        if missing:
+            parts.append(f"{len(missing)} parameters missing (first: {missing[0]})")
+        if extra:
+            parts.append(f"{len(extra)} unknown (first: {extra[0]})")
+        if different:
+            name = min(different)
+            shapes = f"{tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
+            parts.append(f"{len(different)} of another size (first: {name}, {shapes})")
+        raise BangError(f"the checkpoint holds another architecture: {', '.join(parts)}")
+
+
+def load_pretrained(model, path: str, load_sep: bool = False) -> None:
+    """Start ``model`` from a checkpoint's parameters (``--load-from-pretrained-model``).
+
+    Raises:
+        BangError: if the file cannot be read or does not fit.
+    """
+    with _clear_errors(path):
+        # not through fairseq, which would want to know the architecture's and task's names as well
+        state = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    if load_sep:
+        dictionary = model.decoder.dictionary
+        sep, x_sep = dictionary.index("[SEP]"), dictionary.index("[X_SEP]")
+        if dictionary.unk() in (sep, x_sep):
+            raise BangError("--load-sep needs the symbols [SEP] and [X_SEP] in the dictionary")
+        for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
+            state[name] = state[name].clone()
+            state[name][x_sep] = state[name][sep]
+    try:
+        model.load_state_dict(state, strict=True)
+    except BangError as error:
+        raise BangError(f"{path}: {error}") from error

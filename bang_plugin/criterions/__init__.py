@@ -1,0 +1,1 @@
+"""BANG's training criterion."""

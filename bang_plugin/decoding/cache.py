@@ -1,0 +1,134 @@
+"""Keys and values of the prefix, kept between decoder passes.
+
+Slot i of the cache holds the i-th committed row of a sentence. Rows that a pass computes without
+committing them (masks, rejected drafts) land behind the committed ones and are overwritten by
+the next pass.
+"""
+
+from typing import List, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from ..modules.streams import Streams
+
+
+class LayerCache:
+    """One layer's preallocated keys and values, ``(batch, heads, capacity, head_dim)``."""
+
+    def __init__(self, owner: "DecodingCache"):
+        self.owner = owner
+        self.k: Optional[Tensor] = None
+        self.v: Optional[Tensor] = None
+
+    def write(self, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
+        """Store this pass's rows; return all keys and values that the pass may look at.
+
+        Args:
+            k, v: ``(batch, heads, rows, head_dim)``, prefix rows first.
+
+        Returns:
+            views ``(batch, heads, slots + chain_len, head_dim)``.
+        """
+        used = self.owner.used
+        if self.k is None or self.k.size(2) < used:
+            self.k, self.v = self._grown(self.k, k, used), self._grown(self.v, v, used)
+        self._store(self.k, k)
+        self._store(self.v, v)
+        return self.k[:, :, :used], self.v[:, :, :used]
+
+    @staticmethod
+    def _grown(old: Optional[Tensor], like: Tensor, used: int) -> Tensor:
+        capacity = max(2 * used, 16)
+        new = like.new_zeros(like.size(0), like.size(1), capacity, like.size(3))
+        if old is not None:
+            new[:, :, : old.size(2)] = old
+        return new
+
+    def _store(self, buffer: Tensor, rows: Tensor) -> None:
+        owner = self.owner
+        count = rows.size(2)
+        if owner.ragged_slots is None:
+            buffer[:, :, owner.used - count : owner.used] = rows
+            return
+        prefix_len = owner.ragged_slots.size(1)
+        batch = torch.arange(rows.size(0), device=rows.device).unsqueeze(1)
+        buffer[batch, :, owner.ragged_slots] = rows[:, :, :prefix_len].transpose(1, 2)
+        buffer[:, :, owner.used - (count - prefix_len) : owner.used] = rows[:, :, prefix_len:]
+
+    def select(self, order: Tensor) -> None:
+        if self.k is not None:
+            self.k, self.v = self.k.index_select(0, order), self.v.index_select(0, order)
+
+
+class DecodingCache:
+    """State of a batch of sentences that are being written.
+
+    Args:
+        batch_size: sentences (or beams).
+        num_layers: decoder layers.
+        first_position: position-table index of slot 0.
+        device: of the cached tensors.
+
+    Attributes:
+        lengths: committed slots of each sentence, ``(batch,)``.
+        cross: cross-attention keys and values by layer, computed once.
+    """
+
+    def __init__(self, batch_size: int, num_layers: int, first_position: int, device=None):
+        self.lengths = torch.zeros(batch_size, dtype=torch.long, device=device)
+        self.longest = 0
+        self.first_position = first_position
+        self.layers = [LayerCache(self) for _ in range(num_layers)]
+        self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * num_layers
+        self.used = 0
+        self.ragged_slots: Optional[Tensor] = None
+        self._uniform = True
+
+    def plan(self, prefix_len: int, chain_len: int, counts: Optional[Tensor] = None) -> Streams:
+        """Rows of the next pass: new prefix rows and one chain of masks behind them.
+
+        Args:
+            prefix_len: new prefix rows (columns; see ``counts``).
+            chain_len: masks in the chain.
+            counts: how many of the new prefix rows are real in each sentence, ``(batch,)``;
+                all if None.
+
+        Returns:
+            Streams for the decoder, whose keys are the cache's slots and then the chain.
+        """
+        bsz, device = self.lengths.numel(), self.lengths.device
+        self.used = self.longest + prefix_len + chain_len
+        slots = self.lengths.unsqueeze(1) + torch.arange(prefix_len, device=device)
+        self.ragged_slots = None if self._uniform else slots
+        element = torch.arange(1, chain_len + 1, device=device).expand(bsz, -1)
+        real = self.lengths + (prefix_len if counts is None else counts)
+        anchor = (real - 1).unsqueeze(1)
+        stored = torch.arange(self.longest + prefix_len, device=device)
+        return Streams(
+            positions=torch.cat([slots, anchor + element], dim=1) + self.first_position,
+            visible=torch.cat([slots + 1, real.unsqueeze(1).expand(-1, chain_len)], dim=1),
+            prefix_positions=(stored + self.first_position).expand(bsz, -1),
+            chain=torch.zeros_like(element),
+            element=element,
+        )
+
+    def advance(self, counts) -> None:
+        """Commit the first ``counts`` of the last pass's prefix rows: an int, or ``(batch,)``."""
+        if isinstance(counts, int):
+            self.longest += counts
+            self.lengths = self.lengths + counts
+            return
+        self.lengths = self.lengths + counts
+        self.longest = int(self.lengths.max()) if counts.numel() else 0
+        self._uniform = bool((self.lengths == self.longest).all())
+
+    def select(self, order: Tensor) -> None:
+        """Keep the sentences (or beams) ``order``, in that order."""
+        self.lengths = self.lengths.index_select(0, order)
+        if not self._uniform and order.numel():
+            self.longest = int(self.lengths.max())
+            self._uniform = bool((self.lengths == self.longest).all())
+        for layer in self.layers:
+            layer.select(order)
+        self.cross = [kv and (kv[0].index_select(0, order), kv[1].index_select(0, order)) for kv in self.cross]

@@ -1,0 +1,1 @@
+"""BANG's encoder, decoder and the registered model."""

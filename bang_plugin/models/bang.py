@@ -1,0 +1,141 @@
+"""The registered model ``bang``: configuration, presets and construction."""
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+import torch.nn as nn
+from fairseq import utils
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import FairseqEncoderDecoderModel, register_model, register_model_architecture
+from omegaconf import II, OmegaConf
+
+from .. import checkpoints
+from ..errors import BangError
+from .decoder import BangDecoder
+from .encoder import BangEncoder
+
+
+@dataclass
+class BangModelConfig(FairseqDataclass):
+    encoder_embed_dim: int = field(default=768, metadata={"help": "model dimension of the encoder"})
+    encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "inner dimension of its feed-forward parts"})
+    encoder_layers: int = field(default=6, metadata={"help": "number of encoder layers"})
+    encoder_attention_heads: int = field(default=12, metadata={"help": "attention heads of the encoder"})
+    decoder_embed_dim: int = field(default=768, metadata={"help": "model dimension of the decoder"})
+    decoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "inner dimension of its feed-forward parts"})
+    decoder_layers: int = field(default=6, metadata={"help": "number of decoder layers"})
+    decoder_attention_heads: int = field(default=12, metadata={"help": "attention heads of the decoder"})
+    activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(
+        default="gelu", metadata={"help": "activation of the feed-forward parts"}
+    )
+    dropout: float = field(default=0.1, metadata={"help": "dropout of embeddings and sub-layer outputs"})
+    attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
+    activation_dropout: float = field(default=0.1, metadata={"help": "dropout inside the feed-forward parts"})
+    num_buckets: int = field(default=32, metadata={"help": "buckets of relative distance"})
+    relative_max_distance: int = field(
+        default=128, metadata={"help": "distance from which on all share the last bucket"}
+    )
+    ngram: int = field(
+        default=1, metadata={"help": "streams trained: chains of up to this many masks follow every prefix"}
+    )
+    load_from_pretrained_model: Optional[str] = field(
+        default=None, metadata={"help": "start training from this checkpoint's parameters"}
+    )
+    load_sep: bool = field(
+        default=False,
+        metadata={"help": "with --load-from-pretrained-model: start [X_SEP]'s embedding from [SEP]'s"},
+    )
+    checkpoint_activations: bool = field(
+        default=False, metadata={"help": "recompute activations in the backward pass to save memory"}
+    )
+    max_source_positions: int = II("task.max_source_positions")
+    max_target_positions: int = II("task.max_target_positions")
+
+
+@register_model("bang", dataclass=BangModelConfig)
+class BangModel(FairseqEncoderDecoderModel):
+    """BANG (Qi et al., 2021): one encoder-decoder that writes AR, NAR and in between."""
+
+    def __init__(self, cfg: BangModelConfig, encoder: BangEncoder, decoder: BangDecoder):
+        super().__init__(encoder, decoder)
+        self.cfg = cfg
+        self.num_updates = 0
+
+    @classmethod
+    def build_model(cls, cfg, task) -> "BangModel":
+        """
+        Raises:
+            BangError: if source and target dictionaries differ, dimensions do not fit, or the
+                pretrained checkpoint cannot be used.
+        """
+        cfg = OmegaConf.merge(OmegaConf.structured(BangModelConfig), checkpoints.known_fields(cfg, BangModelConfig))
+        dictionary = task.source_dictionary
+        if task.target_dictionary.symbols != dictionary.symbols:
+            raise BangError(
+                f"source and target dictionaries differ ({len(dictionary)} and {len(task.target_dictionary)} types), "
+                "but BANG shares one embedding: run fairseq-preprocess with --joined-dictionary"
+            )
+        for side in ("encoder", "decoder"):
+            dim, heads = cfg[f"{side}_embed_dim"], cfg[f"{side}_attention_heads"]
+            if dim % heads:
+                raise BangError(f"--{side}-embed-dim {dim} is not a multiple of --{side}-attention-heads {heads}")
+        if cfg.encoder_embed_dim != cfg.decoder_embed_dim:
+            raise BangError(
+                f"--encoder-embed-dim {cfg.encoder_embed_dim} and --decoder-embed-dim {cfg.decoder_embed_dim} "
+                "differ, but BANG shares one embedding"
+            )
+        embed_tokens = nn.Embedding(len(dictionary), cfg.encoder_embed_dim, dictionary.pad())
+        nn.init.normal_(embed_tokens.weight, std=cfg.encoder_embed_dim**-0.5)
+        nn.init.zeros_(embed_tokens.weight[dictionary.pad()])
+        model = cls(cfg, BangEncoder(cfg, dictionary, embed_tokens), BangDecoder(cfg, dictionary, embed_tokens))
+        if cfg.load_from_pretrained_model:
+            checkpoints.load_pretrained(model, cfg.load_from_pretrained_model, cfg.load_sep)
+        return model
+
+    def forward(self, src_tokens, src_lengths, prev_output_tokens, **decoder_options):
+        """Encode, then decode as :meth:`BangDecoder.forward` says.
+
+        Args:
+            src_tokens: ``(batch, src_len)``.
+            src_lengths: ``(batch,)``.
+            prev_output_tokens: ``(batch, tgt_len)``.
+        """
+        encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
+        return self.decoder(prev_output_tokens, encoder_out=encoder_out, **decoder_options)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        super().set_num_updates(num_updates)
+        self.num_updates = num_updates
+
+    def upgrade_state_dict_named(self, state_dict, name):
+        """Accept the release's parameter names and other sizes of the position tables.
+
+        Raises:
+            BangError: if the parameters belong to another architecture or dictionary.
+        """
+        super().upgrade_state_dict_named(state_dict, name)
+        checkpoints.adapt_parameters(state_dict, self, name)
+
+
+def _preset(layers: int, dim: int, ffn: int, heads: int):
+    """A preset: sizes of both sides unless the command line gives them."""
+
+    def apply(args):
+        for side in ("encoder", "decoder"):
+            sizes = {"layers": layers, "embed_dim": dim, "ffn_embed_dim": ffn, "attention_heads": heads}
+            for key, value in sizes.items():
+                key = f"{side}_{key}"
+                if getattr(args, key, None) is None:
+                    setattr(args, key, value)
+
+    return apply
+
+
+for _name, _sizes in {
+    "bang_tiny": (3, 192, 768, 4),
+    "bang_small": (6, 384, 1536, 6),
+    "bang_base": (6, 768, 3072, 12),
+    "bang_large": (12, 1024, 4096, 16),
+    "bang_ar_nar_mixed_base": (6, 768, 3072, 12),  # the release's name
+}.items():
+    register_model_architecture("bang", _name)(_preset(*_sizes))

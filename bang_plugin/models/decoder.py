@@ -1,0 +1,215 @@
+"""BANG's decoder: one stack of layers for prefix rows and mask rows, in every mode."""
+
+from typing import Dict, List, Optional
+
+import torch
+import torch.nn.functional as F
+from fairseq import utils
+from fairseq.models import FairseqIncrementalDecoder
+from fairseq.modules import FairseqDropout, LayerNorm, PositionalEmbedding
+from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from torch import Tensor, nn
+
+from ..decoding.cache import DecodingCache
+from ..modules.nstream_attention import DenseAttention, NStreamAttention
+from ..modules.streams import Streams, teacher_forcing
+
+
+class CrossAttention(nn.Module):
+    """Attention to the encoder's output, whose keys and values are computed once per sentence."""
+
+    def __init__(self, embed_dim: int, encoder_dim: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.q_proj = nn.Linear(embed_dim, embed_dim)
+        self.k_proj = nn.Linear(encoder_dim, embed_dim)
+        self.v_proj = nn.Linear(encoder_dim, embed_dim)
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        for proj in (self.q_proj, self.k_proj, self.v_proj, self.out_proj):
+            nn.init.xavier_uniform_(proj.weight)
+            nn.init.zeros_(proj.bias)
+
+    def keys_values(self, memory: Tensor):
+        """``(src_len, batch, encoder_dim)`` -> two of ``(batch, heads, src_len, head_dim)``."""
+        return tuple(self._heads(proj(memory).transpose(0, 1)) for proj in (self.k_proj, self.v_proj))
+
+    def forward(self, hidden: Tensor, keys_values, source_mask: Optional[Tensor]) -> Tensor:
+        """``hidden`` and result: ``(batch, rows, embed_dim)``; ``source_mask``: True where a source
+        token may be seen, ``(batch, 1, 1, src_len)``."""
+        q = self._heads(self.q_proj(hidden))
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, *keys_values, attn_mask=source_mask, dropout_p=dropout)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class BangDecoderLayer(nn.Module):
+    """Self-attention, cross-attention and feed-forward, each followed by LayerNorm."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        dim = cfg.decoder_embed_dim
+        self.ngram_self_attn = NStreamAttention(
+            dim, cfg.decoder_attention_heads, cfg.attention_dropout, cfg.num_buckets, cfg.relative_max_distance
+        )
+        self.self_attn_layer_norm = LayerNorm(dim)
+        self.encoder_attn = CrossAttention(
+            dim, cfg.encoder_embed_dim, cfg.decoder_attention_heads, cfg.attention_dropout
+        )
+        self.encoder_attn_layer_norm = LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, cfg.decoder_ffn_embed_dim)
+        self.fc2 = nn.Linear(cfg.decoder_ffn_embed_dim, dim)
+        self.final_layer_norm = LayerNorm(dim)
+        self.activation_fn = utils.get_activation_fn(cfg.activation_fn)
+        self.dropout = FairseqDropout(cfg.dropout, module_name=self.__class__.__name__)
+        self.activation_dropout = FairseqDropout(cfg.activation_dropout, module_name=self.__class__.__name__)
+
+    def forward(self, x: Tensor, attend, memory, source_mask, cache=None) -> Tensor:
+        """``x`` and result: ``(batch, rows, embed_dim)``; ``memory``: the encoder's output, or the
+        cross-attention keys and values that an earlier pass computed from it."""
+        x = self.self_attn_layer_norm(x + self.dropout(self.ngram_self_attn(x, attend, cache)))
+        keys_values = memory if isinstance(memory, tuple) else self.encoder_attn.keys_values(memory)
+        x = self.encoder_attn_layer_norm(x + self.dropout(self.encoder_attn(x, keys_values, source_mask)))
+        h = self.activation_dropout(self.activation_fn(self.fc1(x)))
+        return self.final_layer_norm(x + self.dropout(self.fc2(h)))
+
+
+class BangDecoder(FairseqIncrementalDecoder):
+    """Decoder whose rows are real tokens (the prefix) and masks (the chains).
+
+    Positions: slot 0 (y_0) stands at ``padding_idx + 1``; a mask that predicts y_i stands where y_i
+    will stand. The table therefore holds one place more than the longest decoder input.
+    """
+
+    def __init__(self, cfg, dictionary, embed_tokens: nn.Embedding):
+        super().__init__(dictionary)
+        dim = cfg.decoder_embed_dim
+        self.embed_tokens = embed_tokens
+        self.padding_idx = embed_tokens.padding_idx
+        self.max_target_positions = cfg.max_target_positions
+        self.embed_positions = PositionalEmbedding(cfg.max_target_positions + 1, dim, self.padding_idx, learned=True)
+        self.ngram_input_embed = nn.Embedding(1, dim)
+        nn.init.normal_(self.ngram_input_embed.weight, std=dim**-0.5)
+        self.emb_layer_norm = LayerNorm(dim)
+        self.dropout = FairseqDropout(cfg.dropout, module_name=self.__class__.__name__)
+        layers = [BangDecoderLayer(cfg) for _ in range(cfg.decoder_layers)]
+        if cfg.checkpoint_activations:
+            layers = [checkpoint_wrapper(layer) for layer in layers]
+        self.layers = nn.ModuleList(layers)
+
+    @property
+    def first_position(self) -> int:
+        return self.padding_idx + 1
+
+    def forward(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, List[Tensor]]] = None,
+        incremental_state: Optional[dict] = None,
+        features_only: bool = False,
+        streams: Optional[Streams] = None,
+        **unused,
+    ):
+        """fairseq's decoder interface: predictions of stream 1 (AR) after every prefix.
+
+        Args:
+            prev_output_tokens: y_0 … y_{T-1}, ``(batch, tgt_len)``.
+            encoder_out: output of the encoder.
+            incremental_state: if given, only what earlier calls have not computed is computed,
+                and only the last position's prediction is returned.
+            features_only: return hidden states instead of logits.
+            streams: compute these rows instead, see :meth:`rows`.
+
+        Returns:
+            logits ``(batch, tgt_len, vocab)`` (``tgt_len`` 1 with an incremental state; hidden states
+            with ``features_only``) and fairseq's extras (no attention weights).
+        """
+        if incremental_state is not None:
+            features = self._next_token_features(prev_output_tokens, encoder_out, incremental_state)
+        else:
+            if streams is None:
+                streams = self.teacher_forcing(prev_output_tokens, torch.ones_like(prev_output_tokens), full=True)
+            prefix = prev_output_tokens[:, : streams.prefix_len]
+            features = self.rows(prefix, streams, encoder_out)[:, streams.prefix_len :]
+        return (features if features_only else self.output_layer(features)), {"attn": None}
+
+    def teacher_forcing(self, prev_output_tokens: Tensor, chain_lengths: Tensor, full: bool = False) -> Streams:
+        """Streams with a chain of ``chain_lengths`` ``(batch, tgt_len)`` masks after every token."""
+        positions = utils.make_positions(prev_output_tokens, self.padding_idx)
+        pad = prev_output_tokens.eq(self.padding_idx)
+        return teacher_forcing(positions, pad if pad.any() else None, chain_lengths, full)
+
+    def _next_token_features(self, prev_output_tokens, encoder_out, incremental_state) -> Tensor:
+        cache = incremental_state.get("bang_cache")
+        if cache is None:
+            cache = incremental_state["bang_cache"] = self.new_cache(prev_output_tokens.size(0))
+        new = prev_output_tokens[:, cache.longest :]
+        hidden = self.rows(new, cache.plan(new.size(1), 1), encoder_out, cache)
+        cache.advance(new.size(1))
+        return hidden[:, -1:]
+
+    def new_cache(self, batch_size: int) -> DecodingCache:
+        """An empty cache for ``batch_size`` sentences."""
+        device = self.embed_positions.weight.device
+        return DecodingCache(batch_size, len(self.layers), self.first_position, device)
+
+    def rows(
+        self,
+        prefix: Optional[Tensor],
+        streams: Streams,
+        encoder_out: Dict[str, List[Tensor]],
+        cache: Optional[DecodingCache] = None,
+    ) -> Tensor:
+        """Hidden states of all rows of one pass.
+
+        Args:
+            prefix: tokens of the new prefix rows, ``(batch, prefix_len)``; None if they are masks
+                (the growing chain of NAR).
+            streams: what the rows are and see.
+            encoder_out: output of the encoder.
+            cache: earlier passes' keys and values, written to.
+
+        Returns:
+            ``(batch, prefix_len + chain_len, embed_dim)``, prefix rows first.
+        """
+        attend = DenseAttention(streams, self.bucket_table)
+        source_pad = encoder_out["encoder_padding_mask"]
+        source_mask = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None
+        x = self._embed(prefix, streams)
+        for i, layer in enumerate(self.layers):
+            memory = encoder_out["encoder_out"][0]
+            if cache is not None:
+                if cache.cross[i] is None:
+                    cache.cross[i] = layer.encoder_attn.keys_values(memory)
+                memory = cache.cross[i]
+            x = layer(x, attend, memory, source_mask, cache and cache.layers[i])
+        return x
+
+    @property
+    def bucket_table(self) -> Tensor:
+        return self.layers[0].ngram_self_attn.bucket_table
+
+    def _embed(self, prefix: Optional[Tensor], streams: Streams) -> Tensor:
+        mask = self.ngram_input_embed.weight[0]
+        if prefix is None:
+            tokens = mask.expand(*streams.positions.shape, -1)
+        else:
+            masks = mask.expand(prefix.size(0), streams.chain_len, -1)
+            tokens = torch.cat([self.embed_tokens(prefix), masks], dim=1)
+        positions = F.embedding(streams.positions, self.embed_positions.weight, self.padding_idx)
+        return self.dropout(self.emb_layer_norm(tokens + positions))
+
+    def output_layer(self, features: Tensor) -> Tensor:
+        """``(…, embed_dim)`` -> logits ``(…, vocab)``; the output matrix is the embedding."""
+        return F.linear(features, self.embed_tokens.weight)
+
+    def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
+        """Follow fairseq's beam search: keep ``new_order`` of the beams."""
+        if "bang_cache" in incremental_state:
+            incremental_state["bang_cache"].select(new_order)
+
+    def max_positions(self) -> int:
+        """Longest decoder input."""
+        return self.max_target_positions

@@ -1,0 +1,133 @@
+"""Which rows the decoder computes and what each of them may see.
+
+The decoder's input is a **prefix** of real tokens y_0 … y_s followed by **chains** of masks.
+A chain anchored after y_s sees y_0 … y_s; its element j (1, 2, …) predicts y_{s+j} and sees the
+chain's elements 1 … j. AR is one element after every prefix, NAR is one chain after the empty
+prefix, and "predicting stream k" of the paper (section 3) is element k of every chain.
+"""
+
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Streams:
+    """Rows of one decoder pass: ``prefix_len`` prefix rows, then ``chain_len`` chain rows.
+
+    Keys are the prefix slots (those cached by earlier passes included) followed by this
+    pass's chain rows, in the order of the rows.
+
+    Attributes:
+        positions: position-table index of every row, ``(batch, prefix_len + chain_len)``.
+        visible: number of leading prefix slots that each row sees, same shape.
+        prefix_positions: position of every prefix slot, ``(batch, slots)``.
+        chain: number of the chain that each chain row belongs to, ``(batch, chain_len)``.
+        element: place j >= 1 of each chain row in its chain, ``(batch, chain_len)``;
+            0 marks filler that belongs to no chain.
+        prefix_pad: prefix slots that hold padding, ``(batch, slots)``, or None.
+        target_slot: for every chain row, the index into ``target`` of the token that it predicts,
+            ``(batch, chain_len)``; None outside training.
+    """
+
+    positions: Tensor
+    visible: Tensor
+    prefix_positions: Tensor
+    chain: Tensor
+    element: Tensor
+    prefix_pad: Optional[Tensor] = None
+    target_slot: Optional[Tensor] = None
+
+    @property
+    def chain_len(self) -> int:
+        return self.element.size(1)
+
+    @property
+    def prefix_len(self) -> int:
+        return self.positions.size(1) - self.chain_len
+
+    @property
+    def key_positions(self) -> Tensor:
+        """``(batch, slots + chain_len)``."""
+        return torch.cat([self.prefix_positions, self.positions[:, self.prefix_len :]], dim=1)
+
+    def visibility(self) -> Tensor:
+        """The definition itself: True where a row sees a key, ``(batch, rows, slots + chain_len)``."""
+        slots = torch.arange(self.prefix_positions.size(1), device=self.positions.device)
+        sees_prefix = slots < self.visible.unsqueeze(-1)
+        if self.prefix_pad is not None:
+            sees_prefix = sees_prefix & ~self.prefix_pad.unsqueeze(1)
+        same_chain = self.chain.unsqueeze(-1) == self.chain.unsqueeze(-2)
+        not_later = self.element.unsqueeze(-2) <= self.element.unsqueeze(-1)
+        is_element = self.element.unsqueeze(-2) > 0
+        sees_chain = same_chain & not_later & is_element
+        no_chain = sees_chain.new_zeros(()).expand(sees_chain.size(0), self.prefix_len, self.chain_len)
+        return torch.cat([sees_prefix, torch.cat([no_chain, sees_chain], dim=1)], dim=2)
+
+
+def teacher_forcing(prefix_positions: Tensor, prefix_pad: Tensor, chain_lengths: Tensor, full: bool = False) -> Streams:
+    """Rows of n-stream training: the whole prefix and a chain after every slot (paper section 3.2).
+
+    Args:
+        prefix_positions: positions of the decoder inputs y_0 … y_{T-1}, ``(batch, tgt_len)``.
+        prefix_pad: True at padding, ``(batch, tgt_len)``.
+        chain_lengths: elements of the chain anchored at each slot, ``(batch, tgt_len)``.
+        full: keep the filler of a regular ``(tgt_len, longest chain)`` grid in the rows instead
+            of only the elements that predict something.
+
+    Returns:
+        Streams whose ``target_slot`` of element j after slot s is ``s + j - 1``.
+    """
+    bsz, tgt_len = prefix_positions.shape
+    device = prefix_positions.device
+    longest = int(chain_lengths.max()) if chain_lengths.numel() else 0
+    slot = torch.arange(tgt_len, device=device)
+    element = torch.arange(1, longest + 1, device=device)
+    # (batch, tgt_len, longest): anchor-major, so that a chain's elements lie side by side
+    exists = element <= chain_lengths.unsqueeze(-1)
+    grid = (bsz, tgt_len, longest)
+    anchors = slot.view(1, -1, 1).expand(grid).reshape(bsz, -1)
+    elements = (element * exists).reshape(bsz, -1)
+    if not full:
+        keep = _first_true(exists.reshape(bsz, -1))
+        anchors, elements = anchors.gather(1, keep), elements.gather(1, keep)
+    positions = prefix_positions.gather(1, anchors) + elements
+    return Streams(
+        positions=torch.cat([prefix_positions, positions], dim=1),
+        visible=torch.cat([(slot + 1).expand(bsz, -1), anchors + 1], dim=1),
+        prefix_positions=prefix_positions,
+        prefix_pad=prefix_pad,
+        chain=anchors,
+        element=elements,
+        target_slot=(anchors + elements - 1).clamp(0, max(tgt_len - 1, 0)),
+    )
+
+
+def _first_true(mask: Tensor) -> Tensor:
+    """Indices of each row's True entries in order, filled up with False ones: ``(batch, most)``."""
+    most = int(mask.sum(1).max()) if mask.numel() else 0
+    return torch.argsort(mask, dim=1, descending=True, stable=True)[:, :most]
+
+
+def empty_prefix_chain(first_position: int, first_slots: Tensor, lengths: Tensor) -> Streams:
+    """Rows of pure NAR: one chain that sees no real token, not even y_0.
+
+    Args:
+        first_position: position of y_0; y_j stands j places further on.
+        first_slots: where each sentence begins in ``target`` (above 0 with left padding), ``(batch,)``.
+        lengths: number of elements per sentence, ``(batch,)``.
+    """
+    bsz, device = lengths.numel(), lengths.device
+    longest = int(lengths.max()) if bsz else 0
+    element = torch.arange(1, longest + 1, device=device).expand(bsz, -1)
+    element = element * (element <= lengths.unsqueeze(1))
+    return Streams(
+        positions=first_position + element,
+        visible=torch.zeros_like(element),
+        prefix_positions=element[:, :0],
+        chain=torch.zeros_like(element),
+        element=element,
+        target_slot=(first_slots.unsqueeze(1) + element - 1).clamp(min=0),
+    )

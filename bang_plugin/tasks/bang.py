@@ -1,0 +1,200 @@
+"""Task ``bang``: sequence to sequence with a choice of decoding."""
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from fairseq.data import LanguagePairDataset
+from fairseq.dataclass import ChoiceEnum
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+from ..data.dictionary import fingerprint, load_dictionary
+from ..decoding.loop import BlockGenerator, Limits
+from ..decoding.nar import nar
+from ..errors import BangError
+from ..models.bang import BangModel
+
+logger = logging.getLogger(__name__)
+
+DECODINGS = ("ar", "nar")
+
+# fairseq generation options that change nothing or make no sense without a left-to-right search,
+# with the values that leave them unused
+AR_ONLY = {
+    "sampling": False,
+    "sampling_topk": -1,
+    "sampling_topp": -1.0,
+    "diverse_beam_groups": -1,
+    "diversity_rate": -1.0,
+    "match_source_len": False,
+    "no_repeat_ngram_size": 0,
+    "prefix_size": 0,
+    "constraints": None,
+    "lm_path": None,
+    "temperature": 1.0,
+}
+
+
+@dataclass
+class BangConfig(TranslationConfig):
+    decoding: ChoiceEnum(DECODINGS) = field(
+        default="ar", metadata={"help": "ar: fairseq's beam search; nar: all tokens in one pass"}
+    )
+    collapse_repeats: bool = field(
+        default=False, metadata={"help": "drop generated tokens that repeat their predecessor (not with ar)"}
+    )
+    nar_chunk: int = field(
+        default=32, metadata={"help": "masks per decoder pass of nar; more passes follow where a sentence is longer"}
+    )
+
+
+@register_task("bang", dataclass=BangConfig)
+class BangTask(TranslationTask):
+    """fairseq's translation task with BANG's decoding modes, checked input and BERT dictionaries."""
+
+    def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
+        super().__init__(cfg, src_dict, tgt_dict)
+        if cfg.decoding not in DECODINGS:
+            raise BangError(f"--decoding {cfg.decoding}: choose one of {', '.join(DECODINGS)}")
+        if cfg.decoding == "ar" and cfg.collapse_repeats:
+            raise BangError("--collapse-repeats needs a --decoding other than ar")
+        if cfg.nar_chunk < 1:
+            raise BangError(f"--nar-chunk must be at least 1, not {cfg.nar_chunk}")
+
+    @classmethod
+    def setup_task(cls, cfg: BangConfig, **kwargs):
+        """
+        Raises:
+            BangError: if the data folder, the language pair or a dictionary is not usable.
+        """
+        if not cfg.data:
+            raise BangError("name the folder that fairseq-preprocess wrote")
+        try:
+            return super().setup_task(cfg, **kwargs)
+        except BangError:
+            raise
+        except Exception as error:  # fairseq raises bare Exception, or OSError from os.listdir
+            if "language pair" in str(error) or isinstance(error, OSError):
+                raise BangError(
+                    f"{cfg.data}: {error}; give the folder that fairseq-preprocess wrote, with --source-lang and --target-lang"
+                ) from error
+            raise
+
+    @classmethod
+    def load_dictionary(cls, filename):
+        return load_dictionary(filename)
+
+    def state_dict(self):
+        """Saved in checkpoints: which dictionary the parameters belong to."""
+        return {**super().state_dict(), "dictionary": self._dictionary_state()}
+
+    def load_state_dict(self, state_dict):
+        """
+        Raises:
+            BangError: if the checkpoint was trained with another dictionary.
+        """
+        state_dict = dict(state_dict)
+        theirs, ours = state_dict.pop("dictionary", None), self._dictionary_state()
+        if theirs is not None and theirs != ours:
+            raise BangError(
+                f"the checkpoint was trained with another dictionary ({theirs['types']} types; the data folder's has "
+                f"{ours['types']}, or another order): binarise with the model's own (fairseq-preprocess --srcdict)"
+            )
+        super().load_state_dict(state_dict)
+
+    def _dictionary_state(self) -> dict:
+        return {"types": len(self.src_dict), "sha256": fingerprint(self.src_dict)}
+
+    def build_model(self, cfg, from_checkpoint=False):
+        model = super().build_model(cfg, from_checkpoint)
+        # data may be truncated to, never beyond, what the model can read
+        for side in ("max_source_positions", "max_target_positions"):
+            limit = getattr(cfg, side, None)
+            if limit is not None and limit < getattr(self.cfg, side):
+                setattr(self.cfg, side, limit)
+        return model
+
+    def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
+        """fairseq's SequenceGenerator for ``ar``, a :class:`BlockGenerator` for the other modes.
+
+        Raises:
+            BangError: for options that the mode has no meaning for, or a model that is not BANG.
+        """
+        for option in ("print_alignment", "replace_unk"):
+            if getattr(args, option, None):
+                raise BangError(f"--{option.replace('_', '-')} needs attention weights, which BANG does not report")
+        if self.cfg.decoding == "ar" or getattr(args, "score_reference", False):
+            return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+        self._check_parallel_options(models, args)
+        return BlockGenerator(
+            models,
+            self.target_dictionary,
+            partial(nar, chunk=self.cfg.nar_chunk),
+            Limits(
+                getattr(args, "max_len_a", 0),
+                getattr(args, "max_len_b", 200),
+                getattr(args, "min_len", 1),
+                getattr(args, "unkpen", 0),
+            ),
+            lenpen=getattr(args, "lenpen", 1),
+            normalize_scores=not getattr(args, "unnormalized", False),
+            collapse_repeats=self.cfg.collapse_repeats,
+        )
+
+    def _check_parallel_options(self, models, args) -> None:
+        decoding = self.cfg.decoding
+        for model in models:
+            if not isinstance(model, BangModel):
+                raise BangError(f"--decoding {decoding} needs a BANG model, not {type(model).__name__}")
+        for option, unused in AR_ONLY.items():
+            value = getattr(args, option, unused)
+            if value != unused and value is not None:
+                raise BangError(f"--{option.replace('_', '-')} needs --decoding ar: {decoding} takes the best token")
+        if getattr(args, "nbest", 1) > 1:
+            raise BangError(f"--nbest {args.nbest} needs --decoding ar: {decoding} gives one hypothesis")
+        # fairseq's default beam is 5, so a beam cannot be told from no wish at all
+        logger.info("--decoding %s gives one hypothesis; --beam has no effect", decoding)
+
+    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
+        """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``."""
+        limit = self.cfg.max_source_positions
+        if self.cfg.truncate_source:
+            # as in training: the end symbol stays
+            src_tokens = [t if len(t) <= limit else torch.cat([t[: limit - 1], t[-1:]]) for t in src_tokens]
+            src_lengths = [len(t) for t in src_tokens]
+        return LanguagePairDataset(
+            src_tokens, src_lengths, self.source_dictionary, tgt_dict=self.target_dictionary, constraints=constraints
+        )
+
+    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+        """
+        Raises:
+            BangError: if a sentence is too long and may not be skipped.
+        """
+        kept, ignored = dataset.filter_indices_by_size(np.array(indices), max_positions)
+        if len(ignored) > 0 and not ignore_invalid_inputs:
+            index = min(ignored)
+            raise BangError(
+                f"line {index + 1}: {dataset.size(index)} tokens (source, target) are more than {max_positions}; "
+                "use --truncate-source, larger --max-source-positions and --max-target-positions, "
+                "or --skip-invalid-size-inputs-valid-test"
+            )
+        return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)
+
+
+@register_task("translation_bang", dataclass=BangConfig)
+class ReleaseBangTask(BangTask):
+    """``bang`` under the official release's name."""
+
+
+@dataclass
+class ReleaseNarConfig(BangConfig):
+    decoding: ChoiceEnum(DECODINGS) = field(default="nar", metadata={"help": "see task bang"})
+
+
+@register_task("translation_bang_nar", dataclass=ReleaseNarConfig)
+class ReleaseNarTask(BangTask):
+    """``bang --decoding nar`` under the official release's name."""

@@ -1,0 +1,69 @@
+"""Shared fixtures: the tiny reference model with the numbers that the official release computed for it."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import bang_plugin  # noqa: F401  (registers everything)
+from bang_plugin.data.dictionary import load_dictionary
+from bang_plugin.models.bang import BangModel, BangModelConfig
+from bang_plugin.tasks.bang import BangConfig, BangTask
+
+REFERENCE = Path(__file__).parent / "data" / "bang_small"
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Everything the release computed: ``io`` and ``nstream`` arrays, ``meta``, parameters ``state``."""
+    arrays = {name: dict(np.load(REFERENCE / f"{name}.npz")) for name in ("io", "nstream", "state_dict")}
+    tensors = {name: {k: torch.from_numpy(v) for k, v in part.items()} for name, part in arrays.items()}
+    meta = json.loads((REFERENCE / "meta.json").read_text())
+    dictionary = load_dictionary(str(REFERENCE / "vocab.txt"))
+    return SimpleNamespace(
+        io=tensors["io"], nstream=tensors["nstream"], state=tensors["state_dict"], meta=meta, dictionary=dictionary
+    )
+
+
+def build_task(dictionary, **options) -> BangTask:
+    cfg = BangConfig(data="unused", max_source_positions=40, max_target_positions=40)
+    for key, value in options.items():
+        setattr(cfg, key, value)
+    return BangTask(cfg, dictionary, dictionary)
+
+
+@pytest.fixture
+def make_task(reference):
+    return lambda **options: build_task(reference.dictionary, **options)
+
+
+def build_reference_model(reference, **options) -> BangModel:
+    cfg = BangModelConfig(max_source_positions=40, max_target_positions=40)
+    for key, value in {**reference.meta["args"], **options}.items():
+        if key in BangModelConfig.__dataclass_fields__:
+            setattr(cfg, key, value)
+    model = BangModel.build_model(cfg, build_task(reference.dictionary))
+    model.load_state_dict({k: v.clone() for k, v in reference.state.items()}, strict=True)
+    return model.eval()
+
+
+@pytest.fixture
+def model(reference):
+    return build_reference_model(reference)
+
+
+@pytest.fixture
+def batch(reference):
+    """The reference batch as fairseq would collate it."""
+    io = reference.io
+    pad = reference.dictionary.pad()
+    return {
+        "id": torch.arange(len(io["src_tokens"])),
+        "nsentences": len(io["src_tokens"]),
+        "ntokens": int(io["target"].ne(pad).sum()),
+        "net_input": {name: io[name] for name in ("src_tokens", "src_lengths", "prev_output_tokens")},
+        "target": io["target"],
+    }
