@@ -13,6 +13,8 @@ from bang_plugin.data.dictionary import load_dictionary
 from bang_plugin.models.bang import BangModel, BangModelConfig
 from bang_plugin.tasks.bang import BangConfig, BangTask
 
+from .command_line import fairseq
+
 REFERENCE = Path(__file__).parent / "data" / "bang_small"
 
 
@@ -67,3 +69,38 @@ def batch(reference):
         "net_input": {name: io[name] for name in ("src_tokens", "src_lengths", "prev_output_tokens")},
         "target": io["target"],
     }
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory):
+    """Binarised toy task, reversing letters: 300 pairs to train on, 40 for each of valid and test."""
+    folder = tmp_path_factory.mktemp("toy")
+    random = np.random.default_rng(0)
+    for split, size in (("train", 300), ("valid", 40), ("test", 40)):
+        lines = ["".join(random.choice(list("abcdefgh"), random.integers(1, 9))) for _ in range(size)]
+        (folder / f"{split}.src").write_text("".join(" ".join(line) + "\n" for line in lines))
+        (folder / f"{split}.tgt").write_text("".join(" ".join(line[::-1].upper()) + "\n" for line in lines))
+    prefixes = [part for split in ("train", "valid", "test") for part in (f"--{split}pref", folder / split)]
+    pair = ["--source-lang", "src", "--target-lang", "tgt", "--joined-dictionary"]
+    fairseq("preprocess", "--task", "bang", *pair, *prefixes, "--destdir", folder / "bin")
+    return folder
+
+
+SMALL = ["--arch", "bang_tiny", "--encoder-layers", 1, "--decoder-layers", 1, "--max-source-positions", 20]
+SMALL += ["--max-target-positions", 20, "--criterion", "nstream_loss", "--optimizer", "adam", "--lr", 0.003]
+SMALL += ["--encoder-embed-dim", 32, "--decoder-embed-dim", 32, "--encoder-ffn-embed-dim", 64]
+SMALL += ["--decoder-ffn-embed-dim", 64, "--dropout", 0, "--max-tokens", 600, "--no-progress-bar", "--cpu"]
+SMALL += ["--num-workers", 0]
+
+
+def train_toy(toy_data, save_dir, updates, *options) -> str:
+    """Train on the toy data by fairseq-train; returns the last checkpoint's path."""
+    base = [toy_data / "bin", "--task", "bang", "--save-dir", save_dir, "--max-update", updates, *SMALL]
+    fairseq("train", *base, "--disable-validation", *options)
+    return str(save_dir / "checkpoint_last.pt")
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(toy_data, tmp_path_factory):
+    """A checkpoint of a small BANG trained AR and NAR for 150 updates."""
+    return train_toy(toy_data, tmp_path_factory.mktemp("toy_model"), 150, "--nar-ratio", 0.5)

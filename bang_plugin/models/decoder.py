@@ -89,6 +89,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         self.embed_tokens = embed_tokens
         self.padding_idx = embed_tokens.padding_idx
         self.max_target_positions = cfg.max_target_positions
+        self.num_passes = 0  # of the decoder since construction, for whoever compares modes
         self.embed_positions = PositionalEmbedding(cfg.max_target_positions + 1, dim, self.padding_idx, learned=True)
         self.ngram_input_embed = nn.Embedding(1, dim)
         nn.init.normal_(self.ngram_input_embed.weight, std=dim**-0.5)
@@ -174,6 +175,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         Returns:
             ``(batch, prefix_len + chain_len, embed_dim)``, prefix rows first.
         """
+        self.num_passes += 1
         attend = DenseAttention(streams, self.bucket_table)
         source_pad = encoder_out["encoder_padding_mask"]
         source_mask = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None

@@ -14,6 +14,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from ..data.dictionary import fingerprint, load_dictionary
 from ..decoding.loop import BlockGenerator, Limits
 from ..decoding.nar import nar
+from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
 from ..models.bang import BangModel
 
@@ -79,7 +80,8 @@ class BangTask(TranslationTask):
         except Exception as error:  # fairseq raises bare Exception, or OSError from os.listdir
             if "language pair" in str(error) or isinstance(error, OSError):
                 raise BangError(
-                    f"{cfg.data}: {error}; give the folder that fairseq-preprocess wrote, with --source-lang and --target-lang"
+                    f"{cfg.data}: {error}; give the folder that fairseq-preprocess wrote, "
+                    "with --source-lang and --target-lang"
                 ) from error
             raise
 
@@ -127,7 +129,10 @@ class BangTask(TranslationTask):
             if getattr(args, option, None):
                 raise BangError(f"--{option.replace('_', '-')} needs attention weights, which BANG does not report")
         if self.cfg.decoding == "ar" or getattr(args, "score_reference", False):
-            return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+            generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+            if getattr(generator, "repeat_ngram_blocker", None):
+                generator.repeat_ngram_blocker = RepeatBlock(args.no_repeat_ngram_size)
+            return generator
         self._check_parallel_options(models, args)
         return BlockGenerator(
             models,

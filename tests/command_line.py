@@ -1,0 +1,40 @@
+"""Run fairseq's commands inside the test process, as a user would type them."""
+
+import contextlib
+import importlib
+import io
+import logging
+import re
+import sys
+from pathlib import Path
+from unittest import mock
+
+PLUGIN = str(Path(__file__).parents[1] / "bang_plugin")
+
+
+def fairseq(command: str, *arguments, stdin: str = ""):
+    """Run ``fairseq-<command> --user-dir bang_plugin …``; returns its standard output.
+
+    Exceptions pass through, as :class:`BangError` does before the excepthook prints it.
+    """
+    module = importlib.import_module(f"fairseq_cli.{command}")
+    argv = [f"fairseq-{command}", *map(str, arguments), "--user-dir", PLUGIN]
+    out = io.StringIO()
+    source = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.object(sys, "stdin", source),
+        contextlib.redirect_stdout(out),
+    ):
+        try:
+            module.cli_main()
+        finally:
+            for handler in logging.getLogger().handlers:
+                handler.flush()
+    return out.getvalue()
+
+
+def hypotheses(output: str) -> dict[int, tuple[float, str]]:
+    """Scores and texts of the H- lines by sentence number, in the order printed."""
+    found = re.findall(r"^H-(\d+)\t(\S+)\t?(.*)$", output, re.M)
+    return {int(number): (float(score), text) for number, score, text in found}
