@@ -1,5 +1,7 @@
 """Errors that a user can mend: one line that names the file, option or line and what to do."""
 
+from __future__ import annotations
+
 import sys
 
 
@@ -7,14 +9,22 @@ class BangError(ValueError):
     """Bad input, option or file. Command-line tools print its message without a traceback."""
 
 
+def find(error: BaseException | None) -> BangError | None:
+    """The :class:`BangError` behind an error; fairseq wraps what its trainer catches into its own."""
+    while error is not None and not isinstance(error, BangError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def print_without_traceback(previous_hook):
     """An excepthook that prints a :class:`BangError` as one line and leaves all else to ``previous_hook``."""
 
     def hook(kind, error, traceback):
-        if issubclass(kind, BangError):
-            print(f"error: {error}", file=sys.stderr)
-        else:
+        known = find(error)
+        if known is None:
             previous_hook(kind, error, traceback)
+        else:
+            print(f"error: {known}", file=sys.stderr)
 
     hook.is_bang_hook = True
     return hook

@@ -73,10 +73,10 @@ def batch(reference):
 
 @pytest.fixture(scope="session")
 def toy_data(tmp_path_factory):
-    """Binarised toy task, reversing letters: 300 pairs to train on, 40 for each of valid and test."""
+    """Binarised toy task, reversing letters: 300 pairs to train on, 40 to validate, 43 to test."""
     folder = tmp_path_factory.mktemp("toy")
     random = np.random.default_rng(0)
-    for split, size in (("train", 300), ("valid", 40), ("test", 40)):
+    for split, size in (("train", 300), ("valid", 40), ("test", 43)):
         lines = ["".join(random.choice(list("abcdefgh"), random.integers(1, 9))) for _ in range(size)]
         (folder / f"{split}.src").write_text("".join(" ".join(line) + "\n" for line in lines))
         (folder / f"{split}.tgt").write_text("".join(" ".join(line[::-1].upper()) + "\n" for line in lines))

@@ -28,7 +28,7 @@ def interactive(toy_data, checkpoint, lines, *options):
 @pytest.mark.parametrize("decoding", MODES)
 def test_generate_writes_every_line_once(toy_data, toy_checkpoint, decoding):
     found, output = generate(toy_data, toy_checkpoint, "--decoding", decoding, "--max-len-b", 15)
-    assert sorted(found) == list(range(40))
+    assert sorted(found) == list(range(43))
     assert "Generate test" in output
 
 
@@ -111,7 +111,7 @@ def test_options_without_meaning_for_nar(toy_data, toy_checkpoint, option):
 )
 def test_options_of_sequence_generator(toy_data, toy_checkpoint, option):
     found, _ = generate(toy_data, toy_checkpoint, "--max-len-b", 15, *option)
-    assert sorted(found) == list(range(40))
+    assert sorted(found) == list(range(43))
     if "--prefix-size" in option:
         for i, reference in enumerate((toy_data / "test.tgt").read_text().splitlines()):
             assert found[i][1].split()[:2] == reference.split()[:2]

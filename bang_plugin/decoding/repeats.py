@@ -13,7 +13,7 @@ class RepeatBlock(NGramRepeatBlock):
     """
 
     def _no_repeat_ngram(self, tokens: Tensor, lprobs: Tensor, bsz: int, beam_size: int, step: int) -> Tensor:
-        """Set ``lprobs`` ``(batch x beam, vocab)`` of forbidden tokens to -inf; ``tokens`` holds ``step + 1`` of them."""
+        """Set forbidden tokens' ``lprobs`` ``(batch x beam, vocab)`` to -inf; ``step + 1`` tokens are written."""
         n = self.no_repeat_ngram_size
         for row, history in enumerate(tokens[:, : step + 1].tolist()):
             tail = history[len(history) - (n - 1) :]

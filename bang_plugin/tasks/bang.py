@@ -174,6 +174,15 @@ class BangTask(TranslationTask):
             src_tokens, src_lengths, self.source_dictionary, tgt_dict=self.target_dictionary, constraints=constraints
         )
 
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """fairseq's, except that validation and generation see every sentence.
+
+        fairseq drops a last batch that is no multiple of ``--required-batch-size-multiple`` (8 by default).
+        """
+        if dataset is not self.datasets.get(self.cfg.train_subset):
+            kwargs["required_batch_size_multiple"] = 1
+        return super().get_batch_iterator(dataset, *args, **kwargs)
+
     def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
         """
         Raises:

@@ -1,0 +1,212 @@
+"""Reading checkpoints: the release's format, foreign and damaged files."""
+
+import argparse
+import os
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from bang_plugin.checkpoints import adapt_parameters, resize_positions
+from bang_plugin.errors import BangError
+
+from .command_line import fairseq, hypotheses
+from .conftest import REFERENCE, build_reference_model, train_toy
+
+
+@pytest.fixture
+def release_file(reference, tmp_path):
+    """A checkpoint as the release's fairseq 0.9 writes it: old zip-less format, ``args`` Namespace, two mask rows."""
+    args = argparse.Namespace(
+        **{k: v for k, v in reference.meta["args"].items()},
+        arch="bang_ar_nar_mixed_base",
+        task="translation_bang",
+        criterion="ngram_language_loss_NAR_mixed",
+        optimizer="adam",
+        adam_betas="(0.9, 0.999)",
+        lr=[0.0001],
+        lr_scheduler="inverse_sqrt",
+        source_lang="src",
+        target_lang="tgt",
+        data="somewhere",
+        nar_ratio=0.0,
+        left_pad_source="True",
+        left_pad_target="False",
+    )
+    args.load_from_pretrained_model = "/not/there/any/more.pt"
+    state = {k: v.clone() for k, v in reference.state.items()}
+    mask = state["decoder.ngram_input_embed.weight"]
+    state["decoder.ngram_input_embed.weight"] = torch.cat([torch.full_like(mask, 9.0), mask])
+    history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 7, "criterion_name": "x"}
+    checkpoint = {
+        "args": args,
+        "model": state,
+        "optimizer_history": [history],
+        "extra_state": {"train_iterator": {"epoch": 1}, "val_loss": 1.0},
+        "last_optimizer_state": {},
+    }
+    path = tmp_path / "release.pt"
+    torch.save(checkpoint, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+@pytest.fixture
+def release_data(reference, tmp_path):
+    """The reference's sources as text, binarised with the release's vocabulary file."""
+    pad, eos = reference.meta["pad"], reference.meta["eos"]
+    symbols = reference.dictionary.symbols
+    for side, name in (("src_tokens", "src"), ("target", "tgt")):
+        rows = reference.io[side].tolist()
+        lines = [" ".join(symbols[t] for t in row if t not in (pad, eos)) + "\n" for row in rows]
+        (tmp_path / f"test.{name}").write_text("".join(lines))
+    vocabulary = REFERENCE / "vocab.txt"
+    options = ["--source-lang", "src", "--target-lang", "tgt", "--testpref", tmp_path / "test"]
+    options += ["--srcdict", vocabulary, "--tgtdict", vocabulary, "--destdir", tmp_path / "bin"]
+    fairseq("preprocess", "--task", "bang", *options)
+    return tmp_path / "bin"
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        ["--task", "bang", "--decoding", "ar"],
+        ["--task", "translation_bang"],
+        ["--task", "bang", "--decoding", "nar"],
+        ["--task", "translation_bang_nar"],
+    ],
+)
+def test_generating_from_the_release_file(reference, release_file, release_data, decoding):
+    meta, io = reference.meta, reference.io
+    options = ["--beam", meta["beam"], "--lenpen", meta["lenpen"], "--max-len-b", meta["beam_max_len_b"], "--cpu"]
+    nar = "nar" in decoding[-1]
+    if nar:
+        options += ["--min-len", 0]
+    output = fairseq("generate", release_data, "--path", release_file, *decoding, *options)
+    found = hypotheses(output)
+    symbols = reference.dictionary.symbols
+    best = io["nar_tokens"] if nar else io["beam_tokens"].view(len(found), meta["beam"], -1)[:, 0]
+    for i, tokens in enumerate(best.tolist()):
+        end = tokens.index(meta["eos"]) if meta["eos"] in tokens else len(tokens)
+        assert found[i][1].split() == [symbols[t] for t in tokens[:end]]
+
+
+def test_fine_tuning_from_the_release_file(release_file, release_data, tmp_path):
+    base = [release_data, "--task", "translation_bang", "--arch", "bang_ar_nar_mixed_base", "--train-subset", "test"]
+    sizes = ["--encoder-layers", 2, "--decoder-layers", 2, "--encoder-embed-dim", 32, "--decoder-embed-dim", 32]
+    sizes += ["--encoder-ffn-embed-dim", 64, "--decoder-ffn-embed-dim", 64]
+    sizes += ["--encoder-attention-heads", 4, "--decoder-attention-heads", 4]
+    loss = ["--criterion", "ngram_language_loss_NAR_mixed", "--nar-ratio", 1.0, "--ngram", 1, "--label-smoothing", 0.1]
+    longer = ["--max-source-positions", 100, "--max-target-positions", 10, "--load-from-pretrained-model", release_file]
+    steps = ["--optimizer", "adam", "--lr", 1e-9, "--max-update", 1, "--max-tokens", 100, "--num-workers", 0, "--cpu"]
+    steps += ["--required-batch-size-multiple", 1]
+    save = ["--save-dir", tmp_path / "tuned", "--disable-validation"]
+    fairseq("train", *base, *sizes, *loss, *longer, *steps, *save)
+    tuned = torch.load(tmp_path / "tuned" / "checkpoint_last.pt", weights_only=True)["model"]
+    start = torch.load(release_file, weights_only=False)["model"]
+    source, target = tuned["encoder.embed_positions.weight"], tuned["decoder.embed_positions.weight"]
+    released = start["encoder.embed_positions.weight"]
+    assert source.shape == (101, 32) and target.shape == (12, 32)
+    torch.testing.assert_close(source[:82], torch.cat([released, released.roll(-1, 1)]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(target, start["decoder.embed_positions.weight"][:12], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        tuned["decoder.ngram_input_embed.weight"], start["decoder.ngram_input_embed.weight"][1:], atol=1e-6, rtol=0
+    )
+
+
+def test_load_sep_copies_the_separator(reference, release_file, make_task):
+    model = build_reference_model(reference, load_from_pretrained_model=None)
+    from bang_plugin.checkpoints import load_pretrained
+
+    load_pretrained(model, str(release_file), load_sep=True)
+    weight = model.encoder.embed_tokens.weight
+    d = reference.dictionary
+    assert torch.equal(weight[d.index("[X_SEP]")], weight[d.index("[SEP]")])
+    assert not torch.equal(reference.state["encoder.embed_tokens.weight"][d.index("[X_SEP]")], weight[d.eos()])
+
+
+def test_nothing_is_missing_or_left_over(reference, model):
+    state = {k: v.clone() for k, v in reference.state.items()}
+    adapt_parameters(state, model)
+    assert state.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("size", [3, 5, 10, 12])
+def test_resize_positions(size):
+    table = torch.arange(15.0).view(5, 3)
+    rotated = [table, table[:, [1, 2, 0]], table[:, [2, 0, 1]]]
+    assert torch.equal(resize_positions(table, size), torch.cat(rotated)[:size])
+
+
+class Payload:
+    """Unpickling this would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_checkpoint_is_refused(tmp_path):
+    path, trace = tmp_path / "evil.pt", tmp_path / "ran"
+    torch.save({"model": {}, "args": None, "extra_state": Payload(trace)}, path)
+    with pytest.raises(BangError, match="refused, because loading it could run code: it holds posix.mkdir"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -1000, -1])
+def test_truncated_file(toy_checkpoint, tmp_path, keep):
+    path = tmp_path / "cut.pt"
+    path.write_bytes(open(toy_checkpoint, "rb").read()[:keep])
+    with pytest.raises(BangError, match=f"{path}: not a whole checkpoint file"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(BangError, match="No such file"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "none.pt"))
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(BangError, match="list.pt"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "list.pt"))
+    torch.save({"args": None, "weights": {}}, tmp_path / "other.pt")
+    with pytest.raises(BangError, match="other.pt: not a whole checkpoint file"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "other.pt"))
+
+
+def test_another_architecture(toy_data, toy_checkpoint, tmp_path):
+    with pytest.raises(BangError, match="another architecture: .* missing"):
+        train_toy(toy_data, tmp_path, 1, "--decoder-layers", 2, "--load-from-pretrained-model", toy_checkpoint)
+    base = [toy_data / "bin", "--task", "bang", "--arch", "transformer_iwslt_de_en", "--save-dir", tmp_path]
+    sizes = ["--encoder-embed-dim", 16, "--decoder-embed-dim", 16, "--share-all-embeddings", "--encoder-layers", 1]
+    rest = ["--optimizer", "adam", "--lr", 0.001, "--max-update", 1, "--max-tokens", 500, "--cpu", "--num-workers", 0]
+    fairseq("train", *base, *sizes, *rest, "--disable-validation", "--decoder-layers", 1)
+    with pytest.raises(BangError, match="--decoding nar needs a BANG model, not TransformerModel"):
+        path = ["--path", tmp_path / "checkpoint_last.pt", "--decoding", "nar", "--cpu"]
+        fairseq("generate", toy_data / "bin", "--task", "bang", *path)
+
+
+def test_another_dictionary(toy_data, toy_checkpoint, tmp_path):
+    """Same size, other order: every parameter fits, every token would be wrong."""
+    lines = (toy_data / "bin" / "dict.src.txt").read_text().splitlines()
+    for name in ("test.src", "test.tgt"):
+        (tmp_path / name).write_text((toy_data / name).read_text())
+    for order, message in ((lines[::-1], "trained with another dictionary"), (lines[:-8], "types")):
+        (tmp_path / "dict.txt").write_text("\n".join(order) + "\n")
+        pair = ["--source-lang", "src", "--target-lang", "tgt", "--joined-dictionary"]
+        folder = tmp_path / f"bin{len(order)}"
+        dictionary = ["--srcdict", tmp_path / "dict.txt", "--destdir", folder]
+        fairseq("preprocess", "--task", "bang", *pair, *dictionary, "--testpref", tmp_path / "test")
+        with pytest.raises(BangError, match=message):
+            fairseq("generate", folder, "--task", "bang", "--path", toy_checkpoint, "--cpu")
+
+
+def test_resuming_with_another_size_is_one_line(toy_data, toy_checkpoint, tmp_path):
+    """fairseq wraps the error; the excepthook still finds ours."""
+    from bang_plugin.errors import print_without_traceback
+
+    shown = []
+    with pytest.raises(Exception) as caught:
+        train_toy(toy_data, tmp_path, 200, "--restore-file", toy_checkpoint, "--decoder-layers", 2)
+    print_without_traceback(lambda *args: shown.append(args))(caught.type, caught.value, caught.tb)
+    assert not shown
