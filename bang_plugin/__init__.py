@@ -11,6 +11,7 @@ checkpoints.install()
 
 from .criterions import nstream_loss  # noqa: E402, F401  (fairseq imports tasks and models by itself)
 from .models import bang as _model  # noqa: E402, F401
-from .tasks import bang as _task  # noqa: E402, F401
+from .tasks import bang as _bang_task  # noqa: E402, F401
+from .tasks import bang_pretraining  # noqa: E402, F401
 
 __version__ = "0.1.0"

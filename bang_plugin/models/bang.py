@@ -11,6 +11,7 @@ from omegaconf import II, OmegaConf
 
 from .. import checkpoints
 from ..errors import BangError
+from ..modules.attention_backends import BACKENDS
 from .decoder import BangDecoder
 from .encoder import BangEncoder
 
@@ -47,6 +48,9 @@ class BangModelConfig(FairseqDataclass):
     )
     checkpoint_activations: bool = field(
         default=False, metadata={"help": "recompute activations in the backward pass to save memory"}
+    )
+    attention_backend: ChoiceEnum(["auto", *BACKENDS]) = field(
+        default="auto", metadata={"help": "how the decoder's self-attention is computed; all give the same numbers"}
     )
     max_source_positions: int = II("task.max_source_positions")
     max_target_positions: int = II("task.max_target_positions")

@@ -11,7 +11,8 @@ from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from torch import Tensor, nn
 
 from ..decoding.cache import DecodingCache
-from ..modules.nstream_attention import DenseAttention, NStreamAttention
+from ..modules.attention_backends import choose_backend
+from ..modules.nstream_attention import NStreamAttention
 from ..modules.streams import Streams, teacher_forcing
 
 
@@ -89,6 +90,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         self.embed_tokens = embed_tokens
         self.padding_idx = embed_tokens.padding_idx
         self.max_target_positions = cfg.max_target_positions
+        self.attention_backend, self.attention_dropout = cfg.attention_backend, cfg.attention_dropout
         self.num_passes = 0  # of the decoder since construction, for whoever compares modes
         self.embed_positions = PositionalEmbedding(cfg.max_target_positions + 1, dim, self.padding_idx, learned=True)
         self.ngram_input_embed = nn.Embedding(1, dim)
@@ -136,9 +138,15 @@ class BangDecoder(FairseqIncrementalDecoder):
             features = self.rows(prefix, streams, encoder_out)[:, streams.prefix_len :]
         return (features if features_only else self.output_layer(features)), {"attn": None}
 
-    def teacher_forcing(self, prev_output_tokens: Tensor, chain_lengths: Tensor, full: bool = False) -> Streams:
-        """Streams with a chain of ``chain_lengths`` ``(batch, tgt_len)`` masks after every token."""
-        positions = utils.make_positions(prev_output_tokens, self.padding_idx)
+    def teacher_forcing(
+        self, prev_output_tokens: Tensor, chain_lengths: Tensor, full: bool = False, positions: Optional[Tensor] = None
+    ) -> Streams:
+        """Streams with a chain of ``chain_lengths`` masks after every token; all ``(batch, tgt_len)``.
+
+        ``positions``: where the tokens stand, if not one after the other from the beginning.
+        """
+        if positions is None:
+            positions = utils.make_positions(prev_output_tokens, self.padding_idx)
         pad = prev_output_tokens.eq(self.padding_idx)
         return teacher_forcing(positions, pad if pad.any() else None, chain_lengths, full)
 
@@ -176,7 +184,8 @@ class BangDecoder(FairseqIncrementalDecoder):
             ``(batch, prefix_len + chain_len, embed_dim)``, prefix rows first.
         """
         self.num_passes += 1
-        attend = DenseAttention(streams, self.bucket_table)
+        dropout = self.attention_dropout if self.training else 0.0
+        attend = choose_backend(self.attention_backend, streams, dropout)(streams, self.bucket_table)
         source_pad = encoder_out["encoder_padding_mask"]
         source_mask = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None
         x = self._embed(prefix, streams)

@@ -1,8 +1,7 @@
 """Self-attention of prefix and chains with a learned bias on bucketed distances.
 
 One module serves every mode; what differs between modes is only the :class:`Streams` that say
-which key a row sees. A backend turns Streams into attention weights: :class:`DenseAttention` is
-the definition written out.
+which key a row sees, and the backend that computes the weights.
 """
 
 from typing import Optional
@@ -11,40 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .relative_positions import bucket_table, relative_buckets
-from .streams import Streams
-
-
-class DenseAttention:
-    """Attention over all keys under one boolean mask. Built once per pass, used by every layer.
-
-    Args:
-        streams: rows and what they see.
-        table: bucket of each distance, from :func:`bucket_table`.
-    """
-
-    def __init__(self, streams: Streams, table: Tensor):
-        self.hidden_keys = ~streams.visibility().unsqueeze(1)  # (batch, 1, rows, keys)
-        self.buckets = relative_buckets(streams.positions, streams.key_positions, table).unsqueeze(1)
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        """
-        Args:
-            q: scaled queries, ``(batch, heads, rows, head_dim)``.
-            k, v: ``(batch, heads, keys, head_dim)``.
-            bias: bias of each bucket for each query, ``(batch, heads, rows, num_buckets)``.
-            dropout: probability of dropping an attention weight.
-
-        Returns:
-            ``(batch, heads, rows, head_dim)``.
-        """
-        scores = q @ k.transpose(-1, -2)
-        buckets = self.buckets.expand(scores.shape)
-        scores = scores + bias.gather(-1, buckets)
-        # finite, so that rows of padding (which see nothing) stay free of NaN
-        scores = scores.masked_fill(self.hidden_keys, torch.finfo(scores.dtype).min)
-        weights = F.softmax(scores, dim=-1, dtype=torch.float32).type_as(q)
-        return F.dropout(weights, dropout) @ v
+from .relative_positions import bucket_table
 
 
 class NStreamAttention(nn.Module):

@@ -53,18 +53,20 @@ class Streams:
         """``(batch, slots + chain_len)``."""
         return torch.cat([self.prefix_positions, self.positions[:, self.prefix_len :]], dim=1)
 
+    def sees_prefix(self) -> Tensor:
+        """True where a row sees a prefix slot, ``(batch, rows, slots)``."""
+        slots = torch.arange(self.prefix_positions.size(1), device=self.positions.device)
+        seen = slots < self.visible.unsqueeze(-1)
+        return seen if self.prefix_pad is None else seen & ~self.prefix_pad.unsqueeze(1)
+
     def visibility(self) -> Tensor:
         """The definition itself: True where a row sees a key, ``(batch, rows, slots + chain_len)``."""
-        slots = torch.arange(self.prefix_positions.size(1), device=self.positions.device)
-        sees_prefix = slots < self.visible.unsqueeze(-1)
-        if self.prefix_pad is not None:
-            sees_prefix = sees_prefix & ~self.prefix_pad.unsqueeze(1)
         same_chain = self.chain.unsqueeze(-1) == self.chain.unsqueeze(-2)
         not_later = self.element.unsqueeze(-2) <= self.element.unsqueeze(-1)
         is_element = self.element.unsqueeze(-2) > 0
         sees_chain = same_chain & not_later & is_element
         no_chain = sees_chain.new_zeros(()).expand(sees_chain.size(0), self.prefix_len, self.chain_len)
-        return torch.cat([sees_prefix, torch.cat([no_chain, sees_chain], dim=1)], dim=2)
+        return torch.cat([self.sees_prefix(), torch.cat([no_chain, sees_chain], dim=1)], dim=2)
 
 
 def teacher_forcing(prefix_positions: Tensor, prefix_pad: Tensor, chain_lengths: Tensor, full: bool = False) -> Streams:

@@ -11,12 +11,13 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from ..data.dictionary import fingerprint, load_dictionary
+from ..data.dictionary import load_dictionary
 from ..decoding.loop import BlockGenerator, Limits
 from ..decoding.nar import nar
 from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
 from ..models.bang import BangModel
+from .dictionary_check import DictionaryCheck
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class BangConfig(TranslationConfig):
 
 
 @register_task("bang", dataclass=BangConfig)
-class BangTask(TranslationTask):
+class BangTask(DictionaryCheck, TranslationTask):
     """fairseq's translation task with BANG's decoding modes, checked input and BERT dictionaries."""
 
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
@@ -88,27 +89,6 @@ class BangTask(TranslationTask):
     @classmethod
     def load_dictionary(cls, filename):
         return load_dictionary(filename)
-
-    def state_dict(self):
-        """Saved in checkpoints: which dictionary the parameters belong to."""
-        return {**super().state_dict(), "dictionary": self._dictionary_state()}
-
-    def load_state_dict(self, state_dict):
-        """
-        Raises:
-            BangError: if the checkpoint was trained with another dictionary.
-        """
-        state_dict = dict(state_dict)
-        theirs, ours = state_dict.pop("dictionary", None), self._dictionary_state()
-        if theirs is not None and theirs != ours:
-            raise BangError(
-                f"the checkpoint was trained with another dictionary ({theirs['types']} types; the data folder's has "
-                f"{ours['types']}, or another order): binarise with the model's own (fairseq-preprocess --srcdict)"
-            )
-        super().load_state_dict(state_dict)
-
-    def _dictionary_state(self) -> dict:
-        return {"types": len(self.src_dict), "sha256": fingerprint(self.src_dict)}
 
     def build_model(self, cfg, from_checkpoint=False):
         model = super().build_model(cfg, from_checkpoint)

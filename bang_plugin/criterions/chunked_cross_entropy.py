@@ -1,0 +1,70 @@
+"""Cross-entropy of a vocabulary projection without ever holding the logits of all rows."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Computes the gradients along with the loss, chunk by chunk, as torch's ``linear_cross_entropy``."""
+
+    @staticmethod
+    def forward(ctx, features, projection, target, row_weight, epsilon, chunk):
+        needs_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        precise = torch.promote_types(features.dtype, torch.float32)
+        nll, correct, total = [], [], features.new_zeros((), dtype=precise)
+        grad_features = torch.empty_like(features) if needs_grad else None
+        grad_projection = torch.zeros_like(projection) if needs_grad else None
+        for start in range(0, len(features), chunk):
+            rows = slice(start, start + chunk)
+            x, y, w = features[rows], target[rows], row_weight[rows]
+            lprobs = F.log_softmax(x @ projection.t(), dim=-1, dtype=precise)
+            part = -lprobs.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+            smooth = -lprobs.mean(-1)
+            total += (w * ((1 - epsilon) * part + epsilon * smooth)).sum()
+            nll.append(part)
+            correct.append(lprobs.argmax(-1) == y)
+            if needs_grad:
+                # d loss / d logits = softmax - smoothed target
+                grad = lprobs.exp_().sub_(epsilon / lprobs.size(-1))
+                grad.scatter_add_(-1, y.unsqueeze(-1), grad.new_full((len(y), 1), epsilon - 1))
+                grad = grad.mul_(w.unsqueeze(-1)).to(features.dtype)
+                grad_features[rows] = grad @ projection
+                grad_projection += grad.t() @ x
+        if needs_grad:
+            ctx.save_for_backward(grad_features, grad_projection)
+        empty = features.new_zeros(0, dtype=precise)
+        nll = torch.cat(nll) if nll else empty
+        correct = torch.cat(correct) if correct else empty.bool()
+        ctx.mark_non_differentiable(nll, correct)
+        return total, nll, correct
+
+    @staticmethod
+    def backward(ctx, grad_total, *unused):
+        grad_features, grad_projection = ctx.saved_tensors
+        scale = grad_total.to(grad_features.dtype)
+        return grad_features * scale, grad_projection * scale, None, None, None, None
+
+
+def chunked_cross_entropy(
+    features: Tensor, projection: Tensor, target: Tensor, row_weight: Tensor, epsilon: float = 0.0, chunk: int = 1024
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted label-smoothed cross-entropy of ``features @ projection.T``.
+
+    The same numbers as torch's ``cross_entropy(label_smoothing=epsilon)``, which spreads epsilon over all types,
+    the target included. torch's own ``linear_cross_entropy`` is not used because it takes no weight per row and
+    tells nothing of the single rows, so that the logged statistics would cost a second projection.
+
+    Args:
+        features: ``(pairs, embed_dim)``.
+        projection: ``(vocab, embed_dim)``.
+        target: ``(pairs,)``.
+        row_weight: weight of each pair in the sum, ``(pairs,)``.
+        epsilon: label smoothing.
+        chunk: rows whose logits are held at a time.
+
+    Returns:
+        the weighted sum of losses (differentiable), and without gradient the negative log-likelihood of each pair
+        in nats ``(pairs,)`` and whether its most probable type is the target ``(pairs,)``.
+    """
+    return _ChunkedCrossEntropy.apply(features, projection, target, row_weight, epsilon, chunk)

@@ -1,0 +1,151 @@
+"""Three ways to compute the same attention under the same :class:`Streams`.
+
+:class:`DenseAttention` is the definition written out: all rows against all keys under one mask.
+:class:`CompactAttention` computes only what can be seen: every row against the prefix, and every chain
+against itself. :class:`FlexAttention` leaves that to torch's block-sparse GPU kernel.
+A backend is built once per decoder pass and then called by every layer with
+
+    q: scaled queries, ``(batch, heads, rows, head_dim)``
+    k, v: ``(batch, heads, slots + chain_len, head_dim)``
+    bias: bias of each distance bucket for each query, ``(batch, heads, rows, num_buckets)``
+    dropout: probability of dropping an attention weight
+
+and returns ``(batch, heads, rows, head_dim)``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .relative_positions import relative_buckets
+from .streams import Streams
+
+
+def _softmax(scores: Tensor, dropout: float, dtype: torch.dtype) -> Tensor:
+    precise = torch.promote_types(dtype, torch.float32)
+    return F.dropout(F.softmax(scores, dim=-1, dtype=precise).to(dtype), dropout)
+
+
+def _hide(scores: Tensor, hidden: Tensor) -> Tensor:
+    # finite, so that rows of padding (which see nothing) stay free of NaN
+    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+
+
+def _add_bias(scores: Tensor, bias: Tensor, buckets: Tensor) -> Tensor:
+    """Add to ``scores`` ``(batch, heads, rows, keys)`` the bias of each pair's bucket."""
+    return scores + bias.gather(-1, buckets.unsqueeze(1).expand(scores.shape))
+
+
+class DenseAttention:
+    """All rows against all keys under one boolean mask."""
+
+    def __init__(self, streams: Streams, table: Tensor):
+        self.hidden = ~streams.visibility().unsqueeze(1)
+        self.buckets = relative_buckets(streams.positions, streams.key_positions, table)
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        scores = _add_bias(q @ k.transpose(-1, -2), bias, self.buckets)
+        return _softmax(_hide(scores, self.hidden), dropout, q.dtype) @ v
+
+
+class CompactAttention:
+    """Rows against the prefix, chains against themselves: ``slots + N`` keys per row.
+
+    Chain rows may come in any number and order; for the attention inside chains they are laid out as a
+    grid ``(chains, longest)``, where places that no row fills are hidden.
+    """
+
+    def __init__(self, streams: Streams, table: Tensor):
+        self.prefix_len = streams.prefix_len
+        self.hidden_prefix = ~streams.sees_prefix().unsqueeze(1)
+        self.prefix_buckets = relative_buckets(streams.positions, streams.prefix_positions, table)
+        element, chain = streams.element, streams.chain
+        bsz, rows = element.shape
+        self.longest = max(int(element.max()), 1) if element.numel() else 1
+        self.chains = int(chain.max()) + 1 if chain.numel() else 1
+        # filler rows point at the last, unused place of the grid
+        places = self.chains * self.longest
+        place = (chain * self.longest + element - 1).masked_fill(element == 0, places)
+        row_at = torch.zeros(bsz, places + 1, dtype=torch.long, device=element.device)
+        row_at.scatter_(1, place, torch.arange(rows, device=element.device).expand(bsz, -1))
+        self.row_at = row_at[:, None, :-1, None]  # (batch, 1, places, 1)
+        self.place = place.clamp(max=places - 1)[:, None, :, None]  # (batch, 1, chain_len, 1)
+        step = torch.arange(1, self.longest + 1, device=element.device)
+        self.hidden_chain = (step > element.unsqueeze(-1)).unsqueeze(1)  # (batch, 1, chain_len, longest)
+        self.chain_buckets = table[(element.unsqueeze(-1) - step).clamp(0, table.numel() - 1)]
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        p, slots = self.prefix_len, self.prefix_buckets.size(-1)
+        scores = _add_bias(q @ k[:, :, :slots].transpose(-1, -2), bias, self.prefix_buckets)
+        scores = _hide(scores, self.hidden_prefix)
+        v_prefix = v[:, :, :slots]
+        prefix_out = _softmax(scores[:, :, :p], dropout, q.dtype) @ v_prefix
+        if p == q.size(2):
+            return prefix_out
+        q_grid, k_grid, v_grid = self._grid(q[:, :, p:]), self._grid(k[:, :, slots:]), self._grid(v[:, :, slots:])
+        chain_scores = self._rows(q_grid @ k_grid.transpose(-1, -2))
+        chain_scores = _hide(_add_bias(chain_scores, bias[:, :, p:], self.chain_buckets), self.hidden_chain)
+        weights = _softmax(torch.cat([scores[:, :, p:], chain_scores], dim=-1), dropout, q.dtype)
+        inside = self._rows(self._grid(weights[..., slots:]) @ v_grid)
+        return torch.cat([prefix_out, weights[..., :slots] @ v_prefix + inside], dim=2)
+
+    def _grid(self, x: Tensor) -> Tensor:
+        """``(batch, heads, chain_len, n)`` -> ``(batch, heads, chains, longest, n)``."""
+        index = self.row_at.expand(-1, x.size(1), -1, x.size(-1))
+        return x.gather(2, index).unflatten(2, (self.chains, self.longest))
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """``(batch, heads, chains, longest, n)`` -> ``(batch, heads, chain_len, n)``."""
+        return x.flatten(2, 3).gather(2, self.place.expand(-1, x.size(1), -1, x.size(-1)))
+
+
+class FlexAttention:
+    """torch's FlexAttention: the visibility as a block mask, the bias inside the kernel.
+
+    For GPUs; it has no attention dropout, and on a CPU no backward pass.
+    """
+
+    _compiled = None
+
+    def __init__(self, streams: Streams, table: Tensor):
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        seen, positions, key_positions = streams.visibility(), streams.positions, streams.key_positions
+        bsz, rows, keys = seen.shape
+        self.mask = create_block_mask(
+            lambda b, h, row, key: seen[b, row, key], bsz, None, rows, keys, device=str(seen.device)
+        )
+        last = table.numel() - 1
+        self.bucket = lambda b, row, key: table[(positions[b, row] - key_positions[b, key]).clamp(0, last)]
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        def score(value, b, h, row, key):
+            return value + bias[b, h, row, self.bucket(b, row, key)]
+
+        return self._kernel(q)(q, k, v, score_mod=score, block_mask=self.mask, scale=1.0)
+
+    @classmethod
+    def _kernel(cls, q: Tensor):
+        from torch.nn.attention.flex_attention import flex_attention
+
+        if not q.is_cuda:
+            return flex_attention
+        if cls._compiled is None:
+            cls._compiled = torch.compile(flex_attention, dynamic=True)
+        return cls._compiled
+
+
+BACKENDS = {"dense": DenseAttention, "compact": CompactAttention, "flex": FlexAttention}
+
+
+def choose_backend(name: str, streams: Streams, dropout: float):
+    """The backend class for ``--attention-backend``; ``auto`` takes the fastest one that applies.
+
+    One chain per sentence, as in decoding, leaves the dense mask nothing to waste; with several, GPUs
+    take FlexAttention unless attention weights are dropped out, and everything else the compact one.
+    """
+    if name != "auto":
+        return BACKENDS[name]
+    if streams.target_slot is None:
+        return DenseAttention
+    return FlexAttention if streams.positions.is_cuda and dropout == 0 else CompactAttention

@@ -1,0 +1,132 @@
+"""Task ``bang_pretraining``: write the masked spans of plain text (paper section 3.1)."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Optional
+
+from fairseq import utils
+from fairseq.data import TokenBlockDataset, data_utils
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING
+
+from ..data.dictionary import load_dictionary
+from ..data.span_masking import SpanMasking, SpanMaskingDataset
+from ..errors import BangError
+from .dictionary_check import DictionaryCheck
+
+
+@dataclass
+class BangPretrainingConfig(FairseqDataclass):
+    data: str = field(
+        default=MISSING,
+        metadata={"help": "folders that fairseq-preprocess --only-source wrote, separated by colons, one an epoch"},
+    )
+    tokens_per_sample: int = field(default=512, metadata={"help": "tokens per block of text"})
+    sample_break_mode: ChoiceEnum(["none", "complete", "complete_doc", "eos"]) = field(
+        default="none", metadata={"help": "none: blocks ignore line ends; complete: whole lines; eos: a line each"}
+    )
+    mask_block: int = field(default=64, metadata={"help": "one span is masked in every so many tokens"})
+    mask_ratio: float = field(default=0.15, metadata={"help": "share of a block that its span covers"})
+    mask_token_prob: float = field(default=0.8, metadata={"help": "share of masked tokens that become the mask symbol"})
+    random_token_prob: float = field(default=0.1, metadata={"help": "share of masked tokens that become random ones"})
+    max_source_positions: int = field(default=512, metadata={"help": "size of the encoder's position table"})
+    max_target_positions: int = field(default=512, metadata={"help": "size of the decoder's position table"})
+    seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
+    dataset_impl: Optional[str] = II("dataset.dataset_impl")
+
+
+@register_task("bang_pretraining", dataclass=BangPretrainingConfig)
+class BangPretrainingTask(DictionaryCheck, FairseqTask):
+    """Blocks of text with one masked span in every ``--mask-block`` tokens; train with ``nstream_loss``.
+
+    The mask symbol is the dictionary's ``[MASK]`` or ``<mask>``.
+    """
+
+    def __init__(self, cfg: BangPretrainingConfig, dictionary):
+        super().__init__(cfg)
+        self.dictionary = dictionary
+        mask = next((s for s in ("[MASK]", "<mask>") if s in dictionary.indices), None)
+        if mask is None:
+            raise BangError(
+                f"{cfg.data}: the dictionary has neither [MASK] nor <mask>; add a line '<mask> 1' to it and binarise "
+                "with fairseq-preprocess --srcdict"
+            )
+        self.masking = SpanMasking(
+            mask=dictionary.index(mask),
+            vocab_size=len(dictionary),
+            first_random=min(dictionary.nspecial, len(dictionary) - 1),
+            block=cfg.mask_block,
+            ratio=cfg.mask_ratio,
+            mask_prob=cfg.mask_token_prob,
+            random_prob=cfg.random_token_prob,
+        )
+        if cfg.tokens_per_sample > min(cfg.max_source_positions, cfg.max_target_positions):
+            raise BangError(
+                f"--tokens-per-sample {cfg.tokens_per_sample} exceeds --max-source-positions "
+                f"{cfg.max_source_positions} or --max-target-positions {cfg.max_target_positions}: spans keep their "
+                "places in the text"
+            )
+
+    @classmethod
+    def setup_task(cls, cfg: BangPretrainingConfig, **kwargs):
+        """
+        Raises:
+            BangError: if the data folder has no usable dictionary.
+        """
+        first = utils.split_paths(cfg.data)[0]
+        return cls(cfg, load_dictionary(os.path.join(first, "dict.txt")))
+
+    @classmethod
+    def load_dictionary(cls, filename):
+        return load_dictionary(filename)
+
+    @classmethod
+    def build_dictionary(cls, filenames, workers=1, threshold=-1, nwords=-1, padding_factor=8):
+        """fairseq's, with the mask symbol."""
+        dictionary = super().build_dictionary(filenames, workers, threshold, nwords, padding_factor)
+        dictionary.add_symbol("<mask>")
+        return dictionary
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """Load a split; training goes through the folders of ``data``, one an epoch.
+
+        Raises:
+            BangError: if the split is missing.
+        """
+        paths = utils.split_paths(self.cfg.data)
+        folder = paths[(epoch - 1) % len(paths)] if split == self.cfg.train_subset else paths[0]
+        prefix = os.path.join(folder, split)
+        tokens = data_utils.load_indexed_dataset(prefix, self.dictionary, self.cfg.dataset_impl, combine=combine)
+        if tokens is None:
+            raise BangError(f"{prefix}: no binarised text; run fairseq-preprocess --only-source on it")
+        blocks = TokenBlockDataset(
+            tokens,
+            tokens.sizes,
+            self.cfg.tokens_per_sample,
+            pad=self.dictionary.pad(),
+            eos=self.dictionary.eos(),
+            break_mode=self.cfg.sample_break_mode,
+        )
+        masked = SpanMaskingDataset(blocks, self.masking, self.dictionary.pad(), self.dictionary.eos(), self.cfg.seed)
+        masked.set_epoch(epoch)
+        self.datasets[split] = masked
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """fairseq's, with fresh data-loading processes each epoch: the masks change, and processes that live
+        on would not hear of it."""
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        iterator.reuse_dataloader = False
+        return iterator
+
+    def max_positions(self):
+        return (self.cfg.max_source_positions, self.cfg.max_target_positions)
+
+    @property
+    def source_dictionary(self):
+        return self.dictionary
+
+    @property
+    def target_dictionary(self):
+        return self.dictionary

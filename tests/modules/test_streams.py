@@ -1,0 +1,81 @@
+"""Prefix and chains: reference numbers, visibility by perturbation, equal backends."""
+
+import pytest
+import torch
+
+from bang_plugin.modules.relative_positions import bucket_table
+from bang_plugin.modules.streams import teacher_forcing
+from tests.conftest import build_reference_model
+
+BACKENDS = ["dense", "compact", "flex"]
+
+
+def stream_logits(model, inputs, n, full=False):
+    """Logits ``(batch, tgt_len + n - 1, n, vocab)``: [b, slot, k - 1] is stream k's prediction at a slot."""
+    prev = inputs["prev_output_tokens"]
+    streams = model.decoder.teacher_forcing(prev, torch.full_like(prev, n), full)
+    logits, _ = model(**inputs, streams=streams)
+    out = torch.full((len(prev), prev.size(1) + n - 1, n, logits.size(-1)), torch.nan)
+    for b, row in enumerate(zip(streams.chain.tolist(), streams.element.tolist())):
+        for r, (chain, element) in enumerate(zip(*row)):
+            if element:
+                out[b, chain + element - 1, element - 1] = logits[b, r]
+    return out
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("full", [False, True])
+def test_reference_logits(reference, batch, backend, full):
+    model = build_reference_model(reference, attention_backend=backend)
+    with torch.no_grad():
+        ours = stream_logits(model, batch["net_input"], 4, full)
+    for b in range(3):
+        expected = reference.nstream[f"nstream_logits_{b}"].transpose(0, 1)  # (slot, stream, vocab)
+        anchored = ~expected.isnan()
+        got = ours[b, : len(expected)]
+        torch.testing.assert_close(got[anchored], expected[anchored], atol=1e-4, rtol=0)
+        assert anchored.any(-1).sum() == sum(min(4, slot + 1) for slot in range(len(expected)))
+
+
+@pytest.mark.parametrize("backend", ["compact", "flex"])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_backends_agree(reference, batch, backend, n):
+    with torch.no_grad():
+        dense = stream_logits(build_reference_model(reference, attention_backend="dense"), batch["net_input"], n)
+        other = stream_logits(build_reference_model(reference, attention_backend=backend), batch["net_input"], n)
+    torch.testing.assert_close(other, dense, atol=1e-5, rtol=0, equal_nan=True)
+
+
+def test_only_elements_with_a_target_are_computed():
+    """A span of 9 with 9 streams: 45 of 81 pairs."""
+    positions = torch.arange(1, 10).unsqueeze(0)
+    remaining = torch.arange(9, 0, -1).unsqueeze(0)
+    streams = teacher_forcing(positions, None, remaining)
+    assert streams.chain_len == 45 and (streams.element > 0).all()
+    assert teacher_forcing(positions, None, remaining, full=True).chain_len == 81
+
+
+@pytest.mark.parametrize("backend", ["dense", "compact"])
+def test_a_target_never_reaches_what_must_not_see_it(reference, batch, backend):
+    """Change input y_i: exactly the chains anchored at or after slot i may change, in every stream and slot."""
+    model = build_reference_model(reference, attention_backend=backend)
+    inputs = {name: value[:1] for name, value in batch["net_input"].items()}
+    n, tgt_len = 4, inputs["prev_output_tokens"].size(1)
+    with torch.no_grad():
+        before = stream_logits(model, inputs, n)
+        for i in range(tgt_len):
+            changed = {**inputs, "prev_output_tokens": inputs["prev_output_tokens"].clone()}
+            changed["prev_output_tokens"][0, i] = 30 + i
+            difference = (stream_logits(model, changed, n) - before).abs().amax(-1)[0]  # (slot, stream)
+            for slot in range(tgt_len + n - 1):
+                for k in range(1, n + 1):
+                    anchor = slot - k + 1
+                    if 0 <= anchor < tgt_len:
+                        assert (difference[slot, k - 1] > 1e-6) == (anchor >= i), (i, slot, k)
+
+
+def test_bucket_table():
+    table = bucket_table(32, 128).tolist()
+    assert table[:17] == list(range(17))
+    assert table[127] == table[128] == 31
+    assert table == sorted(table) and set(table) == set(range(32))
