@@ -68,6 +68,7 @@ class DecodingCache:
         batch_size: sentences (or beams).
         num_layers: decoder layers.
         first_position: position-table index of slot 0.
+        last_position: last index of the position table.
         device: of the cached tensors.
 
     Attributes:
@@ -75,41 +76,50 @@ class DecodingCache:
         cross: cross-attention keys and values by layer, computed once.
     """
 
-    def __init__(self, batch_size: int, num_layers: int, first_position: int, device=None):
+    def __init__(self, batch_size: int, num_layers: int, first_position: int, last_position: int, device=None):
         self.lengths = torch.zeros(batch_size, dtype=torch.long, device=device)
         self.longest = 0
-        self.first_position = first_position
+        self.first_position, self.last_position = first_position, last_position
         self.layers = [LayerCache(self) for _ in range(num_layers)]
         self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * num_layers
         self.used = 0
         self.ragged_slots: Optional[Tensor] = None
         self._uniform = True
 
-    def plan(self, prefix_len: int, chain_len: int, counts: Optional[Tensor] = None) -> Streams:
-        """Rows of the next pass: new prefix rows and one chain of masks behind them.
+    def plan(
+        self, prefix_len: int, block_size: int, counts: Optional[Tensor] = None, after_each: bool = False
+    ) -> Streams:
+        """Rows of the next pass: new prefix rows, then one chain of masks, or one after each new row.
 
         Args:
             prefix_len: new prefix rows (columns; see ``counts``).
-            chain_len: masks in the chain.
+            block_size: masks in a chain.
             counts: how many of the new prefix rows are real in each sentence, ``(batch,)``;
                 all if None.
+            after_each: a chain after each new prefix row instead of one after the last real one.
 
         Returns:
-            Streams for the decoder, whose keys are the cache's slots and then the chain.
+            Streams for the decoder, whose keys are the cache's slots and then the chains.
         """
         bsz, device = self.lengths.numel(), self.lengths.device
-        self.used = self.longest + prefix_len + chain_len
+        chains = prefix_len if after_each else 1
+        self.used = self.longest + prefix_len + chains * block_size
         slots = self.lengths.unsqueeze(1) + torch.arange(prefix_len, device=device)
         self.ragged_slots = None if self._uniform else slots
-        element = torch.arange(1, chain_len + 1, device=device).expand(bsz, -1)
-        real = self.lengths + (prefix_len if counts is None else counts)
-        anchor = (real - 1).unsqueeze(1)
+        chain = torch.arange(chains, device=device).repeat_interleave(block_size).expand(bsz, -1)
+        element = torch.arange(1, block_size + 1, device=device).repeat(chains).expand(bsz, -1)
+        if after_each:
+            anchor = self.lengths.unsqueeze(1) + chain
+        else:
+            anchor = (self.lengths + (prefix_len if counts is None else counts) - 1).unsqueeze(1).expand_as(chain)
         stored = torch.arange(self.longest + prefix_len, device=device)
+        positions = torch.cat([slots, anchor + element], dim=1) + self.first_position
         return Streams(
-            positions=torch.cat([slots, anchor + element], dim=1) + self.first_position,
-            visible=torch.cat([slots + 1, real.unsqueeze(1).expand(-1, chain_len)], dim=1),
+            # sentences near their limit have masks beyond it, which predict nothing that is kept
+            positions=positions.clamp(max=self.last_position),
+            visible=torch.cat([slots, anchor], dim=1) + 1,
             prefix_positions=(stored + self.first_position).expand(bsz, -1),
-            chain=torch.zeros_like(element),
+            chain=chain,
             element=element,
         )
 

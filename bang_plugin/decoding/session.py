@@ -26,36 +26,44 @@ class Session:
         self.caches = [m.decoder.new_cache(len(net_input["src_tokens"])) for m in models]
         self.passes = 0
 
-    def logits(self, prefix: Optional[Tensor], prefix_len: int, chain_len: int, counts=None) -> Tuple[Tensor, Tensor]:
-        """One decoder pass.
+    def chains(
+        self, prefix: Tensor, block_size: int, counts: Optional[Tensor] = None, after_each: bool = False
+    ) -> Tuple[Tensor, Tensor]:
+        """One decoder pass over new prefix tokens and chains of masks.
 
         Args:
-            prefix: new prefix tokens ``(batch, prefix_len)``; None: masks that stay, as NAR grows.
-            prefix_len: number of new prefix rows.
-            chain_len: masks in the chain behind them, whose predictions are returned (those of
-                the prefix rows if ``prefix`` is None).
-            counts: see :meth:`DecodingCache.plan`.
+            prefix: tokens that join the prefix, ``(batch, n)``.
+            block_size: masks in a chain.
+            counts: how many of the tokens each sentence has, ``(batch,)``; all if None.
+            after_each: a chain after each of the tokens, instead of one after the last.
 
         Returns:
-            logits ``(batch, n, vocab)`` in float32 and their log-normaliser ``(batch, n, 1)``.
+            logits of the masks ``(batch, chains x block_size, vocab)`` in float32, and their log-normaliser with
+            a last dimension of 1.
         """
+        n = prefix.size(1)
+        return self._pass(prefix, lambda cache: cache.plan(n, block_size, counts, after_each), first=n)
+
+    def masks(self, size: int) -> Tuple[Tensor, Tensor]:
+        """One decoder pass over ``size`` masks that stay, as NAR's chain grows; logits ``(batch, size, vocab)``."""
+        return self._pass(None, lambda cache: cache.plan(size, 0), first=0)
+
+    def _pass(self, prefix, plan, first: int) -> Tuple[Tensor, Tensor]:
         self.passes += 1
         outputs: List[Tensor] = []
         for model, encoder_out, cache in zip(self.models, self.encoder_outs, self.caches):
-            streams = cache.plan(prefix_len, chain_len, counts)
-            hidden = model.decoder.rows(prefix, streams, encoder_out, cache)
-            asked = hidden if prefix is None else hidden[:, prefix_len:]
-            outputs.append(model.decoder.output_layer(asked).float())
+            hidden = model.decoder.rows(prefix, plan(cache), encoder_out, cache)
+            outputs.append(model.decoder.output_layer(hidden[:, first:]).float())
         if len(outputs) == 1:
             return outputs[0], outputs[0].logsumexp(-1, keepdim=True)
         lprobs = torch.stack([logits.log_softmax(-1) for logits in outputs])
         mean = lprobs.logsumexp(0) - math.log(len(outputs))
         return mean, torch.zeros_like(mean[..., :1])
 
-    def start_at(self, slot: int) -> None:
-        """Skip leading slots: NAR's chain starts at the place of y_1, as if y_0 were there."""
+    def skip_first_position(self) -> None:
+        """Let slot 0 stand where y_1 will: NAR's chain begins there, though it does not see y_0."""
         for cache in self.caches:
-            cache.first_position += slot
+            cache.first_position += 1
 
     def advance(self, counts) -> None:
         """Commit leading prefix rows of the last pass: an int, or one count per sentence ``(batch,)``."""

@@ -161,8 +161,8 @@ class BangDecoder(FairseqIncrementalDecoder):
 
     def new_cache(self, batch_size: int) -> DecodingCache:
         """An empty cache for ``batch_size`` sentences."""
-        device = self.embed_positions.weight.device
-        return DecodingCache(batch_size, len(self.layers), self.first_position, device)
+        table = self.embed_positions.weight
+        return DecodingCache(batch_size, len(self.layers), self.first_position, len(table) - 1, table.device)
 
     def rows(
         self,

@@ -12,16 +12,20 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..data.dictionary import load_dictionary
-from ..decoding.loop import BlockGenerator, Limits
+from ..decoding.adaptive import adaptive
+from ..decoding.loop import BlockGenerator
 from ..decoding.nar import nar
 from ..decoding.repeats import RepeatBlock
+from ..decoding.semi_nar import semi_nar
+from ..decoding.speculative import speculative
+from ..decoding.writing import Limits
 from ..errors import BangError
 from ..models.bang import BangModel
 from .dictionary_check import DictionaryCheck
 
 logger = logging.getLogger(__name__)
 
-DECODINGS = ("ar", "nar")
+DECODINGS = ("ar", "nar", "semi_nar", "adaptive", "speculative")
 
 # fairseq generation options that change nothing or make no sense without a left-to-right search,
 # with the values that leave them unused
@@ -43,7 +47,16 @@ AR_ONLY = {
 @dataclass
 class BangConfig(TranslationConfig):
     decoding: ChoiceEnum(DECODINGS) = field(
-        default="ar", metadata={"help": "ar: fairseq's beam search; nar: all tokens in one pass"}
+        default="ar",
+        metadata={
+            "help": "ar: fairseq's beam search; nar: all tokens in one pass; semi_nar: blocks of --block-size tokens; "
+            "adaptive: blocks as far as the model is confident; speculative: greedy AR's output in fewer passes"
+        },
+    )
+    block_size: int = field(default=4, metadata={"help": "tokens drafted per pass (semi_nar, adaptive, speculative)"})
+    confidence: float = field(
+        default=0.9,
+        metadata={"help": "probability from which adaptive keeps a drafted token; 0: semi_nar, above 1: greedy AR"},
     )
     collapse_repeats: bool = field(
         default=False, metadata={"help": "drop generated tokens that repeat their predecessor (not with ar)"}
@@ -63,8 +76,11 @@ class BangTask(DictionaryCheck, TranslationTask):
             raise BangError(f"--decoding {cfg.decoding}: choose one of {', '.join(DECODINGS)}")
         if cfg.decoding == "ar" and cfg.collapse_repeats:
             raise BangError("--collapse-repeats needs a --decoding other than ar")
-        if cfg.nar_chunk < 1:
-            raise BangError(f"--nar-chunk must be at least 1, not {cfg.nar_chunk}")
+        for option in ("nar_chunk", "block_size"):
+            if getattr(cfg, option) < 1:
+                raise BangError(f"--{option.replace('_', '-')} must be at least 1, not {getattr(cfg, option)}")
+        if cfg.confidence < 0:
+            raise BangError(f"--confidence is a probability (above 1: greedy AR), not {cfg.confidence}")
 
     @classmethod
     def setup_task(cls, cfg: BangConfig, **kwargs):
@@ -117,7 +133,7 @@ class BangTask(DictionaryCheck, TranslationTask):
         return BlockGenerator(
             models,
             self.target_dictionary,
-            partial(nar, chunk=self.cfg.nar_chunk),
+            self._mode(),
             Limits(
                 getattr(args, "max_len_a", 0),
                 getattr(args, "max_len_b", 200),
@@ -128,6 +144,15 @@ class BangTask(DictionaryCheck, TranslationTask):
             normalize_scores=not getattr(args, "unnormalized", False),
             collapse_repeats=self.cfg.collapse_repeats,
         )
+
+    def _mode(self):
+        cfg = self.cfg
+        return {
+            "nar": partial(nar, chunk=cfg.nar_chunk),
+            "semi_nar": partial(semi_nar, block_size=cfg.block_size),
+            "adaptive": partial(adaptive, block_size=cfg.block_size, confidence=cfg.confidence),
+            "speculative": partial(speculative, block_size=cfg.block_size),
+        }[cfg.decoding]
 
     def _check_parallel_options(self, models, args) -> None:
         decoding = self.cfg.decoding
@@ -142,6 +167,16 @@ class BangTask(DictionaryCheck, TranslationTask):
             raise BangError(f"--nbest {args.nbest} needs --decoding ar: {decoding} gives one hypothesis")
         # fairseq's default beam is 5, so a beam cannot be told from no wish at all
         logger.info("--decoding %s gives one hypothesis; --beam has no effect", decoding)
+
+    def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
+        """fairseq's; every hypothesis also tells how many decoder ``passes`` its sentence took."""
+        results = super().inference_step(generator, models, sample, prefix_tokens, constraints)
+        for hypotheses in results:
+            # fairseq's search, one pass a token, goes on for a sentence until its last hypothesis ends
+            passes = max((len(h["tokens"]) for h in hypotheses), default=0)
+            for hypothesis in hypotheses:
+                hypothesis.setdefault("passes", passes)
+        return results
 
     def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
         """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``."""

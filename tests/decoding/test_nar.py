@@ -1,25 +1,9 @@
 """NAR: the same hypothesis alone, in any batch, under any padding, in any number of passes."""
 
-import argparse
-
 import pytest
 import torch
-from fairseq.data.data_utils import collate_tokens
 
-
-def write(task, model, rows, left_pad=True, pad_to=None, **options):
-    pad = task.source_dictionary.pad()
-    tokens = collate_tokens(rows, pad, left_pad=left_pad, pad_to_length=pad_to)
-    sample = {"net_input": {"src_tokens": tokens, "src_lengths": torch.tensor([len(r) for r in rows])}}
-    args = argparse.Namespace(max_len_b=30, **options)
-    return [h[0] for h in task.inference_step(task.build_generator([model], args), [model], sample)]
-
-
-@pytest.fixture
-def rows(reference):
-    torch.manual_seed(0)
-    eos = torch.tensor([reference.dictionary.eos()])
-    return [torch.cat([torch.randint(10, 60, (int(n),)), eos]) for n in torch.randint(1, 12, (8,))]
+from .conftest import write
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
@@ -48,12 +32,10 @@ def test_length_limits(make_task, model, rows, reference):
     task, eos = make_task(decoding="nar"), reference.dictionary.eos()
     for hypothesis in write(task, model, rows, min_len=5):
         assert len(hypothesis["tokens"]) > 5
-    by_source = write(task, model, rows, max_len_a=0.5, min_len=3)
-    args = argparse.Namespace(max_len_a=0, max_len_b=4, min_len=4)
-    assert len(by_source) == len(rows)
-    sample = {"net_input": {"src_tokens": rows[0].unsqueeze(0), "src_lengths": torch.tensor([len(rows[0])])}}
-    (hypothesis,) = task.build_generator([model], args).generate([model], sample)[0]
-    assert len(hypothesis["tokens"]) == 5 and hypothesis["tokens"][-1] == eos
+    for hypothesis in write(task, model, rows, max_len_b=4, min_len=4):
+        assert len(hypothesis["tokens"]) == 5 and hypothesis["tokens"][-1] == eos
+    for row, hypothesis in zip(rows, write(task, model, rows, max_len_a=0.5, max_len_b=1, min_len=100)):
+        assert len(hypothesis["tokens"]) == len(row) // 2 + 2
 
 
 def test_passes_grow_with_small_chunks(make_task, model, rows):

@@ -1,0 +1,113 @@
+"""What has been written so far, and the rules for what may come next."""
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Limits:
+    """What may be written, with fairseq's option names and meaning."""
+
+    max_len_a: float = 0.0
+    max_len_b: int = 200
+    min_len: int = 1
+    unkpen: float = 0.0
+
+    def max_lengths(self, src_lengths: Tensor, positions: int) -> Tensor:
+        """Most tokens before the end symbol, per sentence ``(batch,)``."""
+        wanted = (self.max_len_a * src_lengths + self.max_len_b).long()
+        return wanted.clamp(max=positions - 1)
+
+
+class Writing:
+    """Tokens and scores of the sentences that are still being written.
+
+    Attributes:
+        rows: place of each sentence in the original batch, ``(batch,)``.
+        written: tokens so far, ``(batch, room)``; columns past ``lengths`` hold padding.
+        lengths: tokens so far, ``(batch,)``.
+        fresh: how many of them the last step added, ``(batch,)``.
+        draft: guesses that a mode keeps for its next step, ``(batch, n)``, or None.
+    """
+
+    PER_SENTENCE = ("rows", "lengths", "fresh", "max_lengths", "written", "scores", "draft")
+
+    def __init__(self, dictionary, limits: Limits, max_lengths: Tensor):
+        self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
+        self.limits = limits
+        self.max_lengths = max_lengths
+        bsz, room = len(max_lengths), int(max_lengths.max()) + 1
+        self.rows = torch.arange(bsz, device=max_lengths.device)
+        self.lengths = torch.zeros_like(max_lengths)
+        self.fresh = torch.zeros_like(max_lengths)
+        self.written = torch.full((bsz, room), self.pad, device=max_lengths.device)
+        self.scores = torch.zeros(bsz, room, device=max_lengths.device)
+        self.draft: Optional[Tensor] = None
+
+    def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        """Most probable tokens under fairseq's rules: no padding, no end before ``min_len``, and the end and
+        nothing else at the length limit.
+
+        Args:
+            logits: ``(batch, n, vocab)``, changed in place.
+            normaliser: ``(batch, n, 1)``, such that ``logits - normaliser`` are log-probabilities.
+            index: which output each row predicts, ``(batch, n)``; default: the next n.
+
+        Returns:
+            tokens and log-probabilities, ``(batch, n)``.
+        """
+        if index is None:
+            index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
+        end = logits[..., self.eos] - normaliser.squeeze(-1)
+        logits[..., self.pad] = -torch.inf
+        if self.limits.unkpen:
+            logits[..., self.unk] -= self.limits.unkpen
+        logits[..., self.eos].masked_fill_(index < self.limits.min_len, -torch.inf)
+        best, tokens = logits.max(-1)
+        forced = index >= self.max_lengths.unsqueeze(1)
+        tokens = tokens.masked_fill(forced, self.eos)
+        return tokens, torch.where(forced, end, best - normaliser.squeeze(-1))
+
+    def unread(self) -> Tuple[Tensor, Tensor]:
+        """Tokens that the decoder has not read yet: those of the last step, or y_0 before the first.
+
+        Returns:
+            tokens ``(batch, n)`` and how many of them each sentence has ``(batch,)``.
+        """
+        if int(self.lengths.max()) == 0:
+            return torch.full_like(self.lengths.unsqueeze(1), self.eos), torch.ones_like(self.lengths)
+        most = int(self.fresh.max())
+        place = (self.lengths - self.fresh).unsqueeze(1) + torch.arange(most, device=self.lengths.device)
+        return self.written.gather(1, place.clamp(max=self.written.size(1) - 1)), self.fresh
+
+    def keep(self, tokens: Tensor, scores: Tensor, counts: Tensor) -> Tensor:
+        """Append each sentence's first ``counts`` tokens, up to the end symbol.
+
+        Args:
+            tokens, scores: ``(batch, n)``.
+            counts: at least 1, ``(batch,)``.
+
+        Returns:
+            True for sentences that have ended, ``(batch,)``.
+        """
+        column = torch.arange(tokens.size(1), device=tokens.device)
+        kept = column < counts.unsqueeze(1)
+        is_end = (tokens == self.eos) & kept
+        kept &= is_end.cumsum(1) - is_end.long() == 0
+        row, col = kept.nonzero(as_tuple=True)
+        place = self.lengths[row] + col
+        self.written[row, place] = tokens[row, col]
+        self.scores[row, place] = scores[row, col].to(self.scores.dtype)
+        self.fresh = kept.sum(1)
+        self.lengths = self.lengths + self.fresh
+        return is_end.any(1)
+
+    def select(self, order: Tensor) -> None:
+        """Keep the sentences ``order``."""
+        for name in self.PER_SENTENCE:
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, value.index_select(0, order))
