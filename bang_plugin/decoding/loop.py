@@ -1,11 +1,12 @@
 """The loop that all modes but beam search share: draft, keep, until every sentence has ended."""
 
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 import torch
 from torch import Tensor
 
 from ..errors import BangError
+from .account import Account
 from .session import Session
 from .writing import Limits, Writing
 
@@ -35,7 +36,7 @@ class BlockGenerator:
         lenpen: scores are divided by ``length ** lenpen``.
         normalize_scores: False leaves the sum of log-probabilities.
         collapse_repeats: drop tokens that repeat their predecessor.
-        trace: record in every hypothesis what each pass proposed and kept.
+        account: makes the :class:`Account` that is told of every hypothesis.
     """
 
     def __init__(
@@ -47,13 +48,14 @@ class BlockGenerator:
         lenpen: float = 1.0,
         normalize_scores: bool = True,
         collapse_repeats: bool = False,
-        trace: bool = False,
+        account: Optional[Callable[["BlockGenerator"], Account]] = None,
     ):
         self.models = models
         self.dictionary = dictionary
         self.mode, self.limits = mode, limits
         self.lenpen, self.normalize_scores = lenpen, normalize_scores
-        self.collapse_repeats, self.trace = collapse_repeats, trace
+        self.collapse_repeats = collapse_repeats
+        self.account = account(self) if account else None
         self.eos = dictionary.eos()
         self.symbols_to_strip_from_output = {self.eos}
 
@@ -90,7 +92,7 @@ class BlockGenerator:
             tokens, scores, counts = step()
             ended = writing.keep(tokens, scores, counts)
             proposed[writing.rows] += tokens.size(1)
-            if self.trace:
+            if self.account and self.account.traces:
                 self._record(traces, session.passes, writing, tokens, scores)
             for i in ended.nonzero().flatten().tolist():
                 original = int(writing.rows[i])
@@ -101,6 +103,8 @@ class BlockGenerator:
                 order = (~ended).nonzero().flatten()
                 session.select(order)
                 writing.select(order)
+        if self.account:
+            self.account.add(sample["id"].tolist() if "id" in sample else range(len(hypotheses)), hypotheses)
         return hypotheses
 
     def _record(self, traces, number: int, writing: Writing, tokens: Tensor, scores: Tensor) -> None:

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Optional
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..data.dictionary import load_dictionary
+from ..decoding.account import Account
 from ..decoding.adaptive import adaptive
 from ..decoding.loop import BlockGenerator
 from ..decoding.nar import nar
@@ -25,7 +27,8 @@ from .dictionary_check import DictionaryCheck
 
 logger = logging.getLogger(__name__)
 
-DECODINGS = ("ar", "nar", "semi_nar", "adaptive", "speculative")
+BLOCK_DECODINGS = ("semi_nar", "adaptive", "speculative")
+DECODINGS = ("ar", "nar", *BLOCK_DECODINGS)
 
 # fairseq generation options that change nothing or make no sense without a left-to-right search,
 # with the values that leave them unused
@@ -64,6 +67,10 @@ class BangConfig(TranslationConfig):
     nar_chunk: int = field(
         default=32, metadata={"help": "masks per decoder pass of nar; more passes follow where a sentence is longer"}
     )
+    print_trace: bool = field(
+        default=False, metadata={"help": "print which tokens came in which pass, with probabilities (not with ar)"}
+    )
+    trace_file: Optional[str] = field(default=None, metadata={"help": "write the same to this file as JSON lines"})
 
 
 @register_task("bang", dataclass=BangConfig)
@@ -74,8 +81,9 @@ class BangTask(DictionaryCheck, TranslationTask):
         super().__init__(cfg, src_dict, tgt_dict)
         if cfg.decoding not in DECODINGS:
             raise BangError(f"--decoding {cfg.decoding}: choose one of {', '.join(DECODINGS)}")
-        if cfg.decoding == "ar" and cfg.collapse_repeats:
-            raise BangError("--collapse-repeats needs a --decoding other than ar")
+        for option in ("collapse_repeats", "print_trace", "trace_file"):
+            if cfg.decoding == "ar" and getattr(cfg, option):
+                raise BangError(f"--{option.replace('_', '-')} needs a --decoding other than ar")
         for option in ("nar_chunk", "block_size"):
             if getattr(cfg, option) < 1:
                 raise BangError(f"--{option.replace('_', '-')} must be at least 1, not {getattr(cfg, option)}")
@@ -143,6 +151,12 @@ class BangTask(DictionaryCheck, TranslationTask):
             lenpen=getattr(args, "lenpen", 1),
             normalize_scores=not getattr(args, "unnormalized", False),
             collapse_repeats=self.cfg.collapse_repeats,
+            account=partial(
+                Account,
+                decoding=self.cfg.decoding,
+                print_trace=self.cfg.print_trace,
+                trace_file=self.cfg.trace_file,
+            ),
         )
 
     def _mode(self):
@@ -165,6 +179,13 @@ class BangTask(DictionaryCheck, TranslationTask):
                 raise BangError(f"--{option.replace('_', '-')} needs --decoding ar: {decoding} takes the best token")
         if getattr(args, "nbest", 1) > 1:
             raise BangError(f"--nbest {args.nbest} needs --decoding ar: {decoding} gives one hypothesis")
+        streams = min(model.cfg.ngram for model in models)
+        if decoding in BLOCK_DECODINGS and self.cfg.block_size > streams:
+            logger.warning(
+                "--block-size %d, but the checkpoint was trained with --ngram %d: tokens beyond that are mere guesses",
+                self.cfg.block_size,
+                streams,
+            )
         # fairseq's default beam is 5, so a beam cannot be told from no wish at all
         logger.info("--decoding %s gives one hypothesis; --beam has no effect", decoding)
 

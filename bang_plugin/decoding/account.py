@@ -1,0 +1,79 @@
+"""Tells how sentences were written: which tokens came in which pass, and how many passes it took."""
+
+import json
+import logging
+import weakref
+from typing import Dict, List, Optional
+
+from ..errors import BangError
+
+logger = logging.getLogger(__name__)
+
+
+class Account:
+    """Totals over all sentences, logged when the owner is done, and a trace of every sentence on request.
+
+    Args:
+        owner: the totals are logged when this object goes away or the program ends.
+        decoding: name of the mode, for the log.
+        print_trace: print every sentence's passes to standard output.
+        trace_file: write them to this file as JSON lines.
+
+    Raises:
+        BangError: if the file cannot be written.
+    """
+
+    def __init__(self, owner, decoding: str, print_trace: bool = False, trace_file: Optional[str] = None):
+        self.totals = {"sentences": 0, "passes": 0, "tokens": 0, "proposed": 0}
+        self.print_trace = print_trace
+        self.file = None
+        if trace_file:
+            try:
+                self.file = open(trace_file, "w", encoding="utf-8")
+            except OSError as error:
+                raise BangError(f"--trace-file {trace_file}: {error.strerror}") from error
+        weakref.finalize(owner, _close, decoding, self.totals, self.file)
+
+    @property
+    def traces(self) -> bool:
+        """Whether hypotheses need to record their passes."""
+        return self.print_trace or self.file is not None
+
+    def add(self, ids: List[int], hypotheses: List[List[Dict]]) -> None:
+        """Count, and if asked show, the hypotheses of a batch."""
+        for number, (hypothesis, *_) in zip(ids, hypotheses):
+            self.totals["sentences"] += 1
+            for total, key in (("passes", "passes"), ("tokens", "kept"), ("proposed", "proposed")):
+                self.totals[total] += hypothesis[key]
+            if self.print_trace:
+                print("\n".join(format_trace(number, hypothesis["trace"])))
+            if self.file:
+                record = {"id": number, "score": float(hypothesis["score"]), "passes": hypothesis["passes"]}
+                print(json.dumps({**record, "trace": hypothesis["trace"]}, ensure_ascii=False), file=self.file)
+
+
+def summary(decoding: str, totals: Dict[str, int]) -> str:
+    """One line about all sentences: mean passes, tokens per pass, share of proposed tokens that were kept."""
+    passes, tokens = totals["passes"], totals["tokens"]
+    return (
+        f"--decoding {decoding}: {totals['sentences']} sentences, {passes / totals['sentences']:.2f} decoder passes each, "
+        f"{tokens / passes:.2f} tokens per pass, {100 * tokens / totals['proposed']:.1f} % of proposed tokens kept"
+    )
+
+
+def format_trace(number: int, trace: List[Dict]) -> List[str]:
+    """Lines ``R-number  pass  kept/proposed  tokens(probability)``; tokens behind the bar were not kept."""
+    lines = []
+    for step in trace:
+        cells = [f"{t}({p:.2f})" for t, p in zip(step["tokens"], step["probabilities"])]
+        kept, dropped = cells[: step["kept"]], cells[step["kept"] :]
+        shown = " ".join(kept + ["|"] + dropped if dropped else kept)
+        lines.append(f"R-{number}\tpass {step['pass']}\t{step['kept']}/{len(cells)}\t{shown}")
+    return lines
+
+
+def _close(decoding: str, totals: Dict[str, int], file) -> None:
+    if file:
+        file.close()
+    if totals["sentences"]:
+        logger.info(summary(decoding, totals))

@@ -1,0 +1,83 @@
+"""Traces and totals: which tokens came in which pass."""
+
+import gc
+import json
+
+import pytest
+
+from bang_plugin.decoding.account import format_trace
+from bang_plugin.errors import BangError
+
+from .conftest import write
+
+MODES = [
+    {"decoding": "nar", "nar_chunk": 4},
+    {"decoding": "semi_nar", "block_size": 3},
+    {"decoding": "adaptive", "block_size": 4, "confidence": 0.15},
+    {"decoding": "speculative", "block_size": 3},
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_trace_file_tells_the_whole_story(make_task, model, rows, tmp_path, mode, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "trace.jsonl"
+    task = make_task(**mode, trace_file=str(path))
+    hypotheses = write(task, model, rows)
+    gc.collect()
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [r["id"] for r in records] == list(range(len(rows)))
+    dictionary = task.target_dictionary
+    for record, hypothesis in zip(records, hypotheses):
+        kept = [token for step in record["trace"] for token in step["tokens"][: step["kept"]]]
+        assert kept == [dictionary[token] for token in hypothesis["tokens"]]
+        assert [step["pass"] for step in record["trace"]] == list(range(1, hypothesis["passes"] + 1))
+        probabilities = [p for step in record["trace"] for p in step["probabilities"][: step["kept"]]]
+        assert probabilities == pytest.approx(hypothesis["positional_scores"].exp().tolist(), rel=1e-4)
+    passes, tokens = sum(h["passes"] for h in hypotheses), sum(h["kept"] for h in hypotheses)
+    proposed = sum(h["proposed"] for h in hypotheses)
+    assert f"{len(rows)} sentences, {passes / len(rows):.2f} decoder passes each" in caplog.text
+    assert f"{tokens / passes:.2f} tokens per pass, {100 * tokens / proposed:.1f} %" in caplog.text
+
+
+def test_printed_trace(make_task, model, rows, capsys):
+    hypotheses = write(make_task(decoding="semi_nar", block_size=3, print_trace=True), model, rows[:1])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == format_trace(0, hypotheses[0]["trace"])
+    assert lines[0].startswith("R-0\tpass 1\t3/3\t")
+
+
+def test_format():
+    step = {"pass": 2, "tokens": ["a", "b"], "probabilities": [0.5, 0.25], "kept": 1}
+    assert format_trace(7, [step]) == ["R-7\tpass 2\t1/2\ta(0.50) | b(0.25)"]
+
+
+def test_unwritable_file(make_task, model, tmp_path):
+    with pytest.raises(BangError, match="--trace-file .*: No such file"):
+        make_task(decoding="nar", trace_file=str(tmp_path / "no" / "t")).build_generator([model], object())
+
+
+@pytest.mark.parametrize("option", [{"print_trace": True}, {"trace_file": "x"}, {"collapse_repeats": True}])
+def test_not_with_ar(make_task, option):
+    with pytest.raises(BangError, match="needs a --decoding other than ar"):
+        make_task(decoding="ar", **option)
+
+
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ({"block_size": 0}, "--block-size must be at least 1, not 0"),
+        ({"nar_chunk": 0}, "--nar-chunk must be at least 1"),
+        ({"confidence": -0.1}, "--confidence is a probability"),
+        ({"decoding": "sideways"}, "choose one of ar, nar"),
+    ],
+)
+def test_values_out_of_range(make_task, option, message):
+    with pytest.raises(BangError, match=message):
+        make_task(**option)
+
+
+def test_fewer_streams_than_the_block(make_task, model, rows, caplog):
+    write(make_task(decoding="semi_nar", block_size=3), model, rows[:1])
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1 and "--block-size 3" in warnings[0] and "--ngram 1" in warnings[0]
