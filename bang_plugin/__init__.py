@@ -10,6 +10,7 @@ errors.install()
 checkpoints.install()
 
 from .criterions import nstream_loss  # noqa: E402, F401  (fairseq imports tasks and models by itself)
+from .data import wordpiece  # noqa: E402, F401
 from .models import bang as _model  # noqa: E402, F401
 from .tasks import bang as _bang_task  # noqa: E402, F401
 from .tasks import bang_pretraining  # noqa: E402, F401

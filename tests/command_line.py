@@ -19,6 +19,8 @@ def fairseq(command: str, *arguments, stdin: str = ""):
     """
     module = importlib.import_module(f"fairseq_cli.{command}")
     argv = [f"fairseq-{command}", *map(str, arguments), "--user-dir", PLUGIN]
+    if command != "preprocess" and "--num-workers" not in argv:
+        argv += ["--num-workers", "0"]  # a data-loading process takes seconds to end
     out = io.StringIO()
     source = io.TextIOWrapper(io.BytesIO(stdin.encode()))
     with (

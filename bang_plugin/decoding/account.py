@@ -39,9 +39,14 @@ class Account:
         """Whether hypotheses need to record their passes."""
         return self.print_trace or self.file is not None
 
-    def add(self, ids: List[int], hypotheses: List[List[Dict]]) -> None:
-        """Count, and if asked show, the hypotheses of a batch."""
-        for number, (hypothesis, *_) in zip(ids, hypotheses):
+    def add(self, ids: Optional[List[int]], hypotheses: List[List[Dict]]) -> None:
+        """Count, and if asked show, the hypotheses of a batch.
+
+        Args:
+            ids: numbers of the sentences; None goes on counting, as fairseq-interactive's batches have none.
+        """
+        seen = self.totals["sentences"]
+        for number, (hypothesis, *_) in zip(ids or range(seen, seen + len(hypotheses)), hypotheses):
             self.totals["sentences"] += 1
             for total, key in (("passes", "passes"), ("tokens", "kept"), ("proposed", "proposed")):
                 self.totals[total] += hypothesis[key]
@@ -54,9 +59,9 @@ class Account:
 
 def summary(decoding: str, totals: Dict[str, int]) -> str:
     """One line about all sentences: mean passes, tokens per pass, share of proposed tokens that were kept."""
-    passes, tokens = totals["passes"], totals["tokens"]
+    sentences, passes, tokens = totals["sentences"], totals["passes"], totals["tokens"]
     return (
-        f"--decoding {decoding}: {totals['sentences']} sentences, {passes / totals['sentences']:.2f} decoder passes each, "
+        f"--decoding {decoding}: {sentences} sentences, {passes / sentences:.2f} decoder passes each, "
         f"{tokens / passes:.2f} tokens per pass, {100 * tokens / totals['proposed']:.1f} % of proposed tokens kept"
     )
 

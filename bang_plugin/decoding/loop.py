@@ -104,7 +104,7 @@ class BlockGenerator:
                 session.select(order)
                 writing.select(order)
         if self.account:
-            self.account.add(sample["id"].tolist() if "id" in sample else range(len(hypotheses)), hypotheses)
+            self.account.add(sample["id"].tolist() if "id" in sample else None, hypotheses)
         return hypotheses
 
     def _record(self, traces, number: int, writing: Writing, tokens: Tensor, scores: Tensor) -> None:

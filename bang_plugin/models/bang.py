@@ -107,6 +107,13 @@ class BangModel(FairseqEncoderDecoderModel):
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
         return self.decoder(prev_output_tokens, encoder_out=encoder_out, **decoder_options)
 
+    @classmethod
+    def from_pretrained(cls, model_name_or_path, checkpoint_file=None, data_name_or_path=None, **kwargs):
+        """A :class:`~bang_plugin.models.hub.BangHub`, see :func:`bang_plugin.models.hub.from_pretrained`."""
+        from .hub import from_pretrained  # needs the decoding modes, which need this module
+
+        return from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **kwargs)
+
     def set_num_updates(self, num_updates: int) -> None:
         super().set_num_updates(num_updates)
         self.num_updates = num_updates

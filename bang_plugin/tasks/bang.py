@@ -1,8 +1,6 @@
 """Task ``bang``: sequence to sequence with a choice of decoding."""
 
-import logging
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Optional
 
 import numpy as np
@@ -13,38 +11,10 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..data.dictionary import load_dictionary
-from ..decoding.account import Account
-from ..decoding.adaptive import adaptive
-from ..decoding.loop import BlockGenerator
-from ..decoding.nar import nar
+from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
-from ..decoding.semi_nar import semi_nar
-from ..decoding.speculative import speculative
-from ..decoding.writing import Limits
 from ..errors import BangError
-from ..models.bang import BangModel
 from .dictionary_check import DictionaryCheck
-
-logger = logging.getLogger(__name__)
-
-BLOCK_DECODINGS = ("semi_nar", "adaptive", "speculative")
-DECODINGS = ("ar", "nar", *BLOCK_DECODINGS)
-
-# fairseq generation options that change nothing or make no sense without a left-to-right search,
-# with the values that leave them unused
-AR_ONLY = {
-    "sampling": False,
-    "sampling_topk": -1,
-    "sampling_topp": -1.0,
-    "diverse_beam_groups": -1,
-    "diversity_rate": -1.0,
-    "match_source_len": False,
-    "no_repeat_ngram_size": 0,
-    "prefix_size": 0,
-    "constraints": None,
-    "lm_path": None,
-    "temperature": 1.0,
-}
 
 
 @dataclass
@@ -79,16 +49,7 @@ class BangTask(DictionaryCheck, TranslationTask):
 
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
-        if cfg.decoding not in DECODINGS:
-            raise BangError(f"--decoding {cfg.decoding}: choose one of {', '.join(DECODINGS)}")
-        for option in ("collapse_repeats", "print_trace", "trace_file"):
-            if cfg.decoding == "ar" and getattr(cfg, option):
-                raise BangError(f"--{option.replace('_', '-')} needs a --decoding other than ar")
-        for option in ("nar_chunk", "block_size"):
-            if getattr(cfg, option) < 1:
-                raise BangError(f"--{option.replace('_', '-')} must be at least 1, not {getattr(cfg, option)}")
-        if cfg.confidence < 0:
-            raise BangError(f"--confidence is a probability (above 1: greedy AR), not {cfg.confidence}")
+        check_task_options(cfg)
 
     @classmethod
     def setup_task(cls, cfg: BangConfig, **kwargs):
@@ -129,65 +90,15 @@ class BangTask(DictionaryCheck, TranslationTask):
         Raises:
             BangError: for options that the mode has no meaning for, or a model that is not BANG.
         """
-        for option in ("print_alignment", "replace_unk"):
-            if getattr(args, option, None):
-                raise BangError(f"--{option.replace('_', '-')} needs attention weights, which BANG does not report")
+        check_generation_options(args)
         if self.cfg.decoding == "ar" or getattr(args, "score_reference", False):
             generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
             if getattr(generator, "repeat_ngram_blocker", None):
                 generator.repeat_ngram_blocker = RepeatBlock(args.no_repeat_ngram_size)
             return generator
-        self._check_parallel_options(models, args)
-        return BlockGenerator(
-            models,
-            self.target_dictionary,
-            self._mode(),
-            Limits(
-                getattr(args, "max_len_a", 0),
-                getattr(args, "max_len_b", 200),
-                getattr(args, "min_len", 1),
-                getattr(args, "unkpen", 0),
-            ),
-            lenpen=getattr(args, "lenpen", 1),
-            normalize_scores=not getattr(args, "unnormalized", False),
-            collapse_repeats=self.cfg.collapse_repeats,
-            account=partial(
-                Account,
-                decoding=self.cfg.decoding,
-                print_trace=self.cfg.print_trace,
-                trace_file=self.cfg.trace_file,
-            ),
-        )
-
-    def _mode(self):
-        cfg = self.cfg
-        return {
-            "nar": partial(nar, chunk=cfg.nar_chunk),
-            "semi_nar": partial(semi_nar, block_size=cfg.block_size),
-            "adaptive": partial(adaptive, block_size=cfg.block_size, confidence=cfg.confidence),
-            "speculative": partial(speculative, block_size=cfg.block_size),
-        }[cfg.decoding]
-
-    def _check_parallel_options(self, models, args) -> None:
-        decoding = self.cfg.decoding
-        for model in models:
-            if not isinstance(model, BangModel):
-                raise BangError(f"--decoding {decoding} needs a BANG model, not {type(model).__name__}")
-        for option, unused in AR_ONLY.items():
-            value = getattr(args, option, unused)
-            if value != unused and value is not None:
-                raise BangError(f"--{option.replace('_', '-')} needs --decoding ar: {decoding} takes the best token")
-        if getattr(args, "nbest", 1) > 1:
-            raise BangError(f"--nbest {args.nbest} needs --decoding ar: {decoding} gives one hypothesis")
-        streams = min(model.cfg.ngram for model in models)
-        if decoding in BLOCK_DECODINGS and self.cfg.block_size > streams:
-            logger.warning(
-                "--block-size %d, but the checkpoint was trained with --ngram %d: tokens beyond that are mere guesses",
-                self.cfg.block_size,
-                streams,
-            )
-        # fairseq's default beam is 5, so a beam cannot be told from no wish at all
-        logger.info("--decoding %s gives one hypothesis; --beam has no effect", decoding)
+        if kwargs.get("prefix_allowed_tokens_fn"):
+            raise BangError("prefix_allowed_tokens_fn needs decoding ar")
+        return build_block_generator(self.cfg, models, self.target_dictionary, args)
 
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
         """fairseq's; every hypothesis also tells how many decoder ``passes`` its sentence took."""

@@ -1,0 +1,96 @@
+"""Split text into sentencepieces or BERT word pieces, and join them again.
+
+    python -m scripts.tokenise train --size 8000 --model spm.model corpus.src corpus.tgt
+    python -m scripts.tokenise encode --model spm.model < text > pieces
+    python -m scripts.tokenise decode --model spm.model < pieces > text
+
+With ``--vocab vocab.txt`` instead of ``--model`` it is BERT's word pieces. fairseq-interactive and
+fairseq-generate do the same with ``--bpe sentencepiece --sentencepiece-model spm.model`` and
+``--bpe wordpiece --wordpiece-vocab vocab.txt``.
+"""
+
+import argparse
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
+
+from bang_plugin.data.wordpiece import Wordpiece, WordpieceConfig
+from bang_plugin.errors import BangError
+
+
+def train(files: list[Path], model: Path, size: int) -> None:
+    """Train a unigram sentencepiece model and write it to ``model``.
+
+    Text is not normalised, so that decoding gives back what was encoded (runs of blanks become one).
+
+    Raises:
+        BangError: if a file cannot be read or the text is too small for ``size`` pieces.
+    """
+    import sentencepiece
+
+    for file in files:
+        if not file.is_file():
+            raise BangError(f"{file}: no such file")
+    trained = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            input=[str(file) for file in files],
+            model_writer=trained,
+            vocab_size=size,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise BangError(f"--size {size}: {str(error).splitlines()[-1].rpartition('] ')[2]}") from error
+    model.parent.mkdir(parents=True, exist_ok=True)
+    # whole or not at all
+    with tempfile.NamedTemporaryFile(dir=model.parent, delete=False) as part:
+        part.write(trained.getvalue())
+    os.replace(part.name, model)
+
+
+def load(model: Path | None, vocab: Path | None, cased: bool = False):
+    """The tokeniser, with fairseq's interface ``encode`` and ``decode``, text to text.
+
+    Raises:
+        BangError: if not exactly one of the two files is given, or it cannot be used.
+    """
+    if (model is None) == (vocab is None):
+        raise BangError("give either --model (sentencepiece) or --vocab (word pieces)")
+    if vocab:
+        return Wordpiece(WordpieceConfig(wordpiece_vocab=str(vocab), wordpiece_cased=cased))
+    try:
+        return SentencepieceBPE(SentencepieceConfig(sentencepiece_model=str(model)))
+    except (OSError, RuntimeError) as error:
+        raise BangError(f"{model}: not a sentencepiece model ({str(error).splitlines()[0]})") from error
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["train", "encode", "decode"])
+    parser.add_argument("files", nargs="*", type=Path, help="text to train on")
+    parser.add_argument("--model", type=Path, help="sentencepiece model, written by train")
+    parser.add_argument("--vocab", type=Path, help="BERT vocabulary: word pieces instead of sentencepieces")
+    parser.add_argument("--cased", action="store_true", help="word pieces keep upper case and accents")
+    parser.add_argument("--size", type=int, default=8000, help="pieces of the model to train")
+    args = parser.parse_intermixed_args(argv)
+    try:
+        if args.command == "train":
+            if not args.model or not args.files:
+                raise BangError("train needs --model and the files to train on")
+            train(args.files, args.model, args.size)
+            return
+        convert = getattr(load(args.model, args.vocab, args.cased), args.command)
+        for line in sys.stdin:
+            print(convert(line.rstrip("\n")))
+    except BangError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
