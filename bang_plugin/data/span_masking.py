@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from fairseq.data import BaseWrapperDataset, data_utils
+from fairseq.data import FairseqDataset, data_utils
 from torch import Tensor
 
 from ..errors import BangError
@@ -59,7 +59,7 @@ class SpanMasking:
         return replaced.masked_fill(fate < self.mask_prob, self.mask)
 
 
-class SpanMaskingDataset(BaseWrapperDataset):
+class SpanMaskingDataset(FairseqDataset):
     """Turns blocks of text into (masked text, spans) pairs.
 
     What is masked depends on (seed, epoch, index) alone, so that it is the same for any number of
@@ -68,24 +68,34 @@ class SpanMaskingDataset(BaseWrapperDataset):
     Args:
         dataset: blocks of token ids.
         masking: what to mask.
-        pad, eos: ids.
+        pad: id of padding.
         seed: of the draws.
-        left_pad_source: side on which sources are padded.
     """
 
-    def __init__(self, dataset, masking: SpanMasking, pad: int, eos: int, seed: int, left_pad_source: bool = False):
-        super().__init__(dataset)
-        self.masking, self.pad, self.eos, self.seed = masking, pad, eos, seed
-        self.left_pad_source = left_pad_source
+    def __init__(self, dataset, masking: SpanMasking, pad: int, seed: int):
+        self.dataset, self.sizes = dataset, np.asarray(dataset.sizes)
+        self.masking, self.pad, self.seed = masking, pad, seed
         self.epoch = 1
 
+    def __len__(self) -> int:
+        return len(self.dataset)
+
     def set_epoch(self, epoch: int) -> None:
-        super().set_epoch(epoch)
         self.epoch = epoch
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
         return True  # the batches stay, only the masks change
+
+    def num_tokens(self, index: int) -> int:
+        return self.sizes[index]
+
+    def num_tokens_vec(self, indices):
+        return self.sizes[indices]
+
+    def filter_indices_by_size(self, indices, max_sizes):
+        """None is too long: the task refuses blocks that the model has no positions for."""
+        return indices, []
 
     def __getitem__(self, index: int) -> dict:
         """
@@ -117,8 +127,8 @@ class SpanMaskingDataset(BaseWrapperDataset):
         if not samples:
             return {}
 
-        def merge(key, pad, left=False):
-            return data_utils.collate_tokens([s[key] for s in samples], pad, left_pad=left)
+        def merge(key, pad):
+            return data_utils.collate_tokens([s[key] for s in samples], pad)
 
         target = merge("target", self.pad)
         return {
@@ -126,7 +136,7 @@ class SpanMaskingDataset(BaseWrapperDataset):
             "nsentences": len(samples),
             "ntokens": sum(len(s["source"]) for s in samples),
             "net_input": {
-                "src_tokens": merge("source", self.pad, self.left_pad_source),
+                "src_tokens": merge("source", self.pad),
                 "src_lengths": torch.tensor([len(s["source"]) for s in samples]),
                 "prev_output_tokens": merge("prev", self.pad),
                 "positions": merge("positions", self.pad),

@@ -10,6 +10,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+from .. import text_input
 from ..data.dictionary import load_dictionary
 from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
@@ -57,6 +58,7 @@ class BangTask(DictionaryCheck, TranslationTask):
         Raises:
             BangError: if the data folder, the language pair or a dictionary is not usable.
         """
+        text_input.install()  # the command that asks for the task is loaded by now
         if not cfg.data:
             raise BangError("name the folder that fairseq-preprocess wrote")
         try:
@@ -74,6 +76,23 @@ class BangTask(DictionaryCheck, TranslationTask):
     @classmethod
     def load_dictionary(cls, filename):
         return load_dictionary(filename)
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """fairseq's, checked.
+
+        Raises:
+            BangError: if there is no such split, or lines of source and target do not belong together.
+        """
+        try:
+            super().load_dataset(split, epoch, combine, **kwargs)
+        except FileNotFoundError as error:
+            raise BangError(f"{error}: fairseq-preprocess wrote no such split") from error
+        except AssertionError as error:
+            raise BangError(f"{self.cfg.data}, {split}: {error}; binarise both sides again") from error
+        sizes = self.datasets[split].sizes
+        if len(sizes) and sizes.min() < 1:
+            line = int(np.flatnonzero(sizes.reshape(len(sizes), -1).min(1) < 1)[0]) + 1
+            raise BangError(f"{self.cfg.data}, {split}: line {line} has not even an end symbol; binarise again")
 
     def build_model(self, cfg, from_checkpoint=False):
         model = super().build_model(cfg, from_checkpoint)

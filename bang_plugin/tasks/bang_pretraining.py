@@ -23,8 +23,9 @@ class BangPretrainingConfig(FairseqDataclass):
         metadata={"help": "folders that fairseq-preprocess --only-source wrote, separated by colons, one an epoch"},
     )
     tokens_per_sample: int = field(default=512, metadata={"help": "tokens per block of text"})
-    sample_break_mode: ChoiceEnum(["none", "complete", "complete_doc", "eos"]) = field(
-        default="none", metadata={"help": "none: blocks ignore line ends; complete: whole lines; eos: a line each"}
+    sample_break_mode: ChoiceEnum(["none", "complete", "complete_doc"]) = field(
+        default="none",
+        metadata={"help": "none: blocks ignore line ends; complete: whole lines; complete_doc: of one document"},
     )
     mask_block: int = field(default=64, metadata={"help": "one span is masked in every so many tokens"})
     mask_ratio: float = field(default=0.15, metadata={"help": "share of a block that its span covers"})
@@ -109,7 +110,7 @@ class BangPretrainingTask(DictionaryCheck, FairseqTask):
             eos=self.dictionary.eos(),
             break_mode=self.cfg.sample_break_mode,
         )
-        masked = SpanMaskingDataset(blocks, self.masking, self.dictionary.pad(), self.dictionary.eos(), self.cfg.seed)
+        masked = SpanMaskingDataset(blocks, self.masking, self.dictionary.pad(), self.cfg.seed)
         masked.set_epoch(epoch)
         self.datasets[split] = masked
 

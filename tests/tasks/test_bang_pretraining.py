@@ -1,0 +1,164 @@
+"""Pretraining by fairseq-train: spans that do not leak, resuming, folders in turn, and fine-tuning from it."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from bang_plugin.errors import BangError
+from bang_plugin.models.bang import BangModel, BangModelConfig
+from bang_plugin.tasks.bang_pretraining import BangPretrainingConfig, BangPretrainingTask
+from tests.command_line import fairseq
+from tests.conftest import SMALL, train_toy
+
+LETTERS = list("abcdefgh") + list("ABCDEFGH")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """Two folders of binarised letters under one dictionary, which also holds the toy task's symbols."""
+    folder = tmp_path_factory.mktemp("text")
+    random = np.random.default_rng(0)
+    for name in ("one", "two", "valid"):
+        lines = [" ".join(random.choice(LETTERS, 30)) for _ in range(60)]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    base = ["--only-source", "--task", "bang_pretraining"]
+    fairseq(
+        "preprocess", *base, "--trainpref", folder / "one", "--validpref", folder / "valid", "--destdir", folder / "a"
+    )
+    again = ["--srcdict", folder / "a" / "dict.txt", "--trainpref", folder / "two", "--destdir", folder / "b"]
+    fairseq("preprocess", *base, *again)
+    return folder
+
+
+def pretrain(text, save_dir, updates, *options, data=None) -> dict:
+    """Pretrain by fairseq-train; returns the last checkpoint."""
+    data = data or text / "a"
+    base = [data, "--task", "bang_pretraining", "--tokens-per-sample", 40, "--mask-block", 20, "--ngram", 3]
+    room = ["--max-source-positions", 40, "--max-target-positions", 40, "--max-tokens", 200, "--save-dir", save_dir]
+    fairseq("train", *base, *SMALL, *room, "--max-update", updates, *options)
+    return torch.load(save_dir / "checkpoint_last.pt", weights_only=True)
+
+
+def same(a, b) -> bool:
+    return a["model"].keys() == b["model"].keys() and all(torch.equal(a["model"][k], b["model"][k]) for k in a["model"])
+
+
+def test_resumed_within_an_epoch_equals_uninterrupted(text, tmp_path):
+    options = ["--dropout", 0.1, "--disable-validation"]
+    straight = pretrain(text, tmp_path / "straight", 14, *options)
+    assert straight["extra_state"]["train_iterator"]["epoch"] == 2  # about ten updates an epoch
+    pretrain(text, tmp_path / "resumed", 4, *options)
+    assert not same(straight, pretrain(text, tmp_path / "resumed", 5, *options))
+    assert same(straight, pretrain(text, tmp_path / "resumed", 14, *options))
+
+
+def test_workers_change_nothing(text, tmp_path):
+    options = ["--disable-validation"]
+    alone = pretrain(text, tmp_path / "0", 12, *options)
+    assert same(alone, pretrain(text, tmp_path / "2", 12, *options, "--num-workers", 2))
+
+
+def test_folders_take_turns(text, tmp_path, caplog):
+    caplog.set_level("INFO")
+    pretrain(text, tmp_path, 25, "--disable-validation", data=f"{text / 'a'}:{text / 'b'}")
+    loaded = re.findall(r"loaded 60 examples from: \S*/([ab])/train", caplog.text)
+    assert loaded[:3] == ["a", "b", "a"]
+
+
+def test_statistics(text, tmp_path, caplog):
+    caplog.set_level("INFO")
+    pretrain(text, tmp_path, 3, "--log-interval", 1, "--log-format", "json")
+    for name in ("ar_nll", "ar_accuracy", "stream3_nll", "stream3_accuracy", "all_nll", "all_accuracy", "wps"):
+        assert re.search(rf'"train_inner".*|"{name}": "[\d.]+"', caplog.text), name
+        assert f'"{name}": "' in caplog.text
+    assert '"valid_stream3_accuracy": "' in caplog.text
+
+
+def task_and_model(text):
+    cfg = BangPretrainingConfig(data=str(text / "a"), tokens_per_sample=40, mask_block=20, mask_ratio=0.2, seed=1)
+    cfg.dataset_impl = None
+    task = BangPretrainingTask.setup_task(cfg)
+    sizes = {
+        f"{side}_{k}": v
+        for side in ("encoder", "decoder")
+        for k, v in {"embed_dim": 16, "ffn_embed_dim": 32, "layers": 2, "attention_heads": 2}.items()
+    }
+    torch.manual_seed(0)
+    model = BangModel.build_model(BangModelConfig(max_source_positions=40, max_target_positions=40, **sizes), task)
+    return task, model.eval()
+
+
+def test_spans_leak_only_as_prefix(text):
+    """Change one decoder input: exactly the chains anchored at it or behind it may change."""
+    task, model = task_and_model(text)
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    batch = dataset.collater([dataset[0]])
+    inputs, remaining = dict(batch["net_input"]), batch["remaining"]
+    positions = inputs.pop("positions")
+    spans = remaining.eq(1).flip(1).cumsum(1).flip(1)[0]  # counts down, one number per span
+    assert spans.unique().numel() == 2
+
+    def predictions(prev):
+        streams = model.decoder.teacher_forcing(prev, remaining.clamp(max=3), positions=positions)
+        rows = {**inputs, "prev_output_tokens": prev}
+        return streams, model(**rows, streams=streams)[0][0]
+
+    with torch.no_grad():
+        streams, before = predictions(inputs["prev_output_tokens"])
+        # chains end where their span ends
+        assert (spans[streams.chain[0]] == spans[streams.target_slot[0]]).all()
+        for slot in range(remaining.size(1)):
+            changed = inputs["prev_output_tokens"].clone()
+            changed[0, slot] = changed[0, slot] % 10 + 4
+            difference = (predictions(changed)[1] - before).abs().amax(-1)
+            seen = streams.chain[0] >= slot
+            assert (difference[seen] > 1e-6).all() and (difference[~seen] < 1e-6).all()
+
+
+def test_fine_tuning_goes_on_from_it(text, toy_data, tmp_path):
+    checkpoint = pretrain(text, tmp_path / "pre", 3, "--disable-validation")
+    pair = ["--source-lang", "src", "--target-lang", "tgt", "--srcdict", text / "a" / "dict.txt", "--joined-dictionary"]
+    fairseq("preprocess", "--task", "bang", *pair, "--trainpref", toy_data / "train", "--destdir", toy_data / "tuned")
+    options = [toy_data / "tuned", "--task", "bang", "--save-dir", tmp_path / "tuned", "--max-update", 1, *SMALL]
+    start = ["--load-from-pretrained-model", tmp_path / "pre" / "checkpoint_last.pt", "--lr", 1e-9]
+    fairseq("train", *options, *start, "--disable-validation", "--ngram", 3)
+    tuned = torch.load(tmp_path / "tuned" / "checkpoint_last.pt", weights_only=True)["model"]
+    for name, value in checkpoint["model"].items():
+        if "embed_positions" not in name:
+            torch.testing.assert_close(tuned[name], value, atol=1e-6, rtol=0)
+    with pytest.raises(BangError, match="dictionary has .* types"):
+        train_toy(
+            toy_data, tmp_path / "other", 1, "--load-from-pretrained-model", tmp_path / "pre" / "checkpoint_last.pt"
+        )
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"data": "nowhere"}, "nowhere/dict.txt: No such file"),
+        (
+            {"tokens_per_sample": 50, "max_source_positions": 40},
+            "--tokens-per-sample 50 exceeds --max-source-positions 40",
+        ),
+        ({"mask_block": 0}, "--mask-block must be at least 1"),
+    ],
+)
+def test_bad_options(text, options, message):
+    cfg = BangPretrainingConfig(**{"data": str(text / "a"), "seed": 1, **options})
+    with pytest.raises(BangError, match=message):
+        BangPretrainingTask.setup_task(cfg)
+
+
+def test_missing_split(text):
+    task, _ = task_and_model(text)
+    with pytest.raises(BangError, match="test: no binarised text"):
+        task.load_dataset("test")
+
+
+def test_dictionary_without_a_mask(tmp_path):
+    (tmp_path / "dict.txt").write_text("a 1\nb 1\n")
+    with pytest.raises(BangError, match="neither .MASK. nor <mask>"):
+        BangPretrainingTask.setup_task(BangPretrainingConfig(data=str(tmp_path)))
