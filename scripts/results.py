@@ -1,0 +1,192 @@
+"""Gather runs into one table: mode, quality, latency, passes, and published results beside.
+
+    python -m scripts.results outputs/question_generation/* --task question_generation --output results
+
+A run is a folder that holds what ``scripts.evaluate --json`` wrote and a measurement (speed and passes), or one such
+file by itself. Writes ``results.md`` and ``results.png``.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.metrics import EvaluationError
+from scripts.metrics.files import write_whole
+from scripts.published import TASKS, Published, Task
+from scripts.report import print_table
+
+SPEED = {"ms_per_sentence": "ms per sentence", "sentences_per_second": "sentences per second", "passes": "passes"}
+SECOND_HAND = "published, second-hand"
+
+
+@dataclass
+class Run:
+    """What is known of one run.
+
+    Attributes:
+        scores: percent by the name of the number.
+        signatures: how they were computed, where that is known.
+        speed: the measured ones of ``SPEED``.
+    """
+
+    mode: str
+    scores: dict[str, float] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    speed: dict[str, float] = field(default_factory=dict)
+
+    def add_scores(self, found: dict[str, float], file: Path) -> None:
+        if twice := self.scores.keys() & found:
+            raise EvaluationError(f"{file}: {', '.join(sorted(twice))} also in another file of this run")
+        self.scores |= found
+
+
+def is_evaluation(content) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("scores"), dict)
+
+
+def is_measurement(content) -> bool:
+    return isinstance(content, dict) and "name" in content and "ms_per_sentence" in content
+
+
+def read(file: Path) -> list[dict]:
+    """The evaluation, or the measurements, of a JSON file; empty if it is something else.
+
+    Raises:
+        EvaluationError: if it cannot be read as JSON.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EvaluationError(f"{file}: {error.strerror}") from error
+    except ValueError as error:
+        raise EvaluationError(f"{file}: not JSON ({error})") from error
+    if is_evaluation(content):
+        return [content]
+    return [part for part in (content if isinstance(content, list) else [content]) if is_measurement(part)]
+
+
+def gather(path: Path) -> list[Run]:
+    """The run in a folder or a file; several where one measurement file compares modes.
+
+    Raises:
+        EvaluationError: if there is nothing to show or no telling which scores belong to which measurement.
+    """
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    parts = [(file, part) for file in files for part in read(file)]
+    if not parts:
+        raise EvaluationError(f"{path}: no scores of scripts.evaluate and no measurement in it")
+    measurements = [(file, part) for file, part in parts if not is_evaluation(part)]
+    evaluations = [(file, part) for file, part in parts if is_evaluation(part)]
+    if len(measurements) > 1 and evaluations:
+        raise EvaluationError(f"{path}: {len(measurements)} measurements beside scores that belong to one of them")
+    runs = [Run(part["name"]) for _, part in measurements] or [Run(path.stem if path.is_file() else path.name)]
+    for run, (file, part) in zip(runs, measurements):
+        run.speed = {name: part[name] for name in SPEED if part.get(name) is not None}
+        run.add_scores(part.get("quality") or {}, file)
+    for file, part in evaluations:
+        runs[0].add_scores({name: score["value"] for name, score in part["scores"].items()}, file)
+        runs[0].signatures |= {name: score["signature"] for name, score in part["scores"].items()}
+    return runs
+
+
+def quality(names: dict[str, str], values: dict[str, float], overall: bool) -> dict:
+    """Columns of scores under their labels; ``overall`` adds their mean where none is missing."""
+    columns: dict = {label: values.get(name, "") for name, label in names.items()}
+    if overall:
+        known = all(name in values for name in names)
+        columns["overall"] = sum(values[name] for name in names) / len(names) if known else ""
+    return columns
+
+
+def ours(run: Run, names: dict[str, str], overall: bool) -> dict:
+    speed = {label: run.speed.get(name, "") for name, label in SPEED.items()}
+    return {"model": "ours", "mode": run.mode, **quality(names, run.scores, overall), **speed, "source": "measured"}
+
+
+def theirs(row: Published, names: dict[str, str]) -> dict:
+    values = quality(names, dict(zip(names, row.values)), overall=True)
+    source = f"{SECOND_HAND}: {row.source}" if row.second_hand else f"published: {row.source}"
+    return {"model": row.model, "mode": row.mode, **values, **dict.fromkeys(SPEED.values(), ""), "source": source}
+
+
+def tabulate(runs: list[Run], task: Task | None) -> list[dict]:
+    """Rows of the table: the runs, then what was published for the task.
+
+    Without a task the columns are all numbers that any run has.
+    """
+    if task is None:
+        names = {name: name for name in dict.fromkeys(name for run in runs for name in run.scores)}
+        return [ours(run, names, overall=False) for run in runs]
+    rows = [ours(run, task.names, overall=True) for run in runs]
+    return rows + [theirs(row, task.names) for row in task.rows]
+
+
+def notes(runs: list[Run], task: Task | None) -> str:
+    """How the runs' numbers were computed, what the task asks for and which runs lack it."""
+    lines = list(dict.fromkeys(line for run in runs for line in run.signatures.values()))
+    if task:
+        lines = [line for line in lines if line.split("|")[0] in task.names]
+        lines.append(f"scripts.evaluate {task.options}")
+        for run in runs:
+            if absent := [name for name in task.names if name not in run.scores]:
+                lines.append(f"{run.mode}: without {', '.join(absent)}")
+    return "".join(f"- `{line}`\n" for line in lines)
+
+
+def plot(rows: list[dict], column: str, title: str, path: Path) -> None:
+    """Bars of one quality column as PNG, ours with their latency and passes; second-hand rows are hatched."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = [row for row in rows if row[column] != ""][::-1]
+    figure, axes = plt.subplots(figsize=(8, 1 + 0.4 * len(shown)))
+    for place, row in enumerate(shown):
+        measured = row["source"] == "measured"
+        hatch = "//" if row["source"].startswith(SECOND_HAND) else None
+        axes.barh(place, row[column], color="skyblue" if measured else "lightgrey", hatch=hatch, edgecolor="white")
+        known = [f"{row[column]:.2f}", *(f"{row[label]:.4g} {label}" for label in SPEED.values() if row[label] != "")]
+        axes.annotate(", ".join(known), (0, place), fontsize=8, va="center", xytext=(4, 0), textcoords="offset points")
+    axes.set_yticks(range(len(shown)), [f"{row['model']}, {row['mode']}" for row in shown])
+    second_hand = any(row["source"].startswith(SECOND_HAND) for row in shown)
+    axes.set(xlabel=column + (" (hatched: second-hand)" if second_hand else ""), title=title)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders, one per run, or JSON files")
+    parser.add_argument("--task", choices=list(TASKS), help="show its numbers, with published ones beside")
+    parser.add_argument("--quality", help="column to plot (default: overall, or the first one)")
+    parser.add_argument("--output", type=Path, default=Path("results"), help="writes OUTPUT.md and OUTPUT.png")
+    args = parser.parse_args(arguments)
+    try:
+        runs = [run for path in args.runs for run in gather(path)]
+        task = TASKS.get(args.task)
+        rows = tabulate(runs, task)
+        columns = [name for name in rows[0] if name not in ("model", "mode", "source", *SPEED.values())]
+        if not columns:
+            raise EvaluationError("none of these runs has a score")
+        column = args.quality or ("overall" if task else columns[0])
+        if column not in columns:
+            raise EvaluationError(f"--quality {column}: there are {', '.join(columns)}")
+        text = print_table(rows)
+        if remarks := notes(runs, task):
+            text += "\n" + remarks
+            print("\n" + remarks, end="")
+        write_whole(
+            args.output.with_name(args.output.name + ".md"), lambda part: part.write_text(text, encoding="utf-8")
+        )
+        title = f"{args.task}: {task.data}" if task else "Runs"
+        write_whole(args.output.with_name(args.output.name + ".png"), lambda part: plot(rows, column, title, part))
+    except EvaluationError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The benchmark measures what it says: same losses, same outputs, prescribed acceptance. Times decide nothing."""
+
+import argparse
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from scripts import benchmark
+from scripts.bench import models
+from scripts.bench.contestants import bang_contestants, ctranslate2_transformer, fairseq_nat, fairseq_transformer
+from scripts.bench.decode import agreement
+from scripts.bench.peers import where_nar_does_not_pay
+from scripts.bench.separate import separate_speculative
+from scripts.bench.timing import interleave
+from scripts.bench.train import CONTESTANTS, Steps, counted_pairs
+
+SIZE = models.Size(layers=2, dim=32, ffn=64, heads=4, vocab=120)
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return models.make_dictionary(SIZE)
+
+
+@pytest.fixture(scope="module")
+def model(dictionary):
+    return models.bang(SIZE, dictionary, ngram=4, max_positions=40).eval()
+
+
+def run(folder, *arguments) -> dict:
+    """A quick benchmark; what it saved as JSON."""
+    benchmark.main([arguments[0], "--quick", "--folder", str(folder), *map(str, arguments[1:])])
+    base = folder / f"benchmark_{arguments[0]}"
+    assert base.with_suffix(".png").stat().st_size > 0 and base.with_suffix(".md").exists()
+    return json.loads(base.with_suffix(".json").read_text())
+
+
+def test_training_contestants_compute_the_same_loss():
+    steps = Steps(SIZE, 2, 70, 4, "cpu", torch.float32)
+    steps.model.eval()  # no dropout
+    losses = {name: steps.step(name) for name in CONTESTANTS}
+    assert losses["compact"] == pytest.approx(losses["dense"], rel=1e-5)
+    assert losses["compact"] == pytest.approx(losses["literal"], rel=1e-5)
+    assert steps.operations("compact") < steps.operations("dense") < steps.operations("literal")
+
+
+def test_nine_streams_count_45_pairs_a_span():
+    steps = Steps(SIZE, 2, 129, 9, "cpu", torch.float32)
+    assert counted_pairs(steps.sample, 9) == 2 * 2 * 45
+
+
+def test_interleave_begins_with_another_contestant_each_round():
+    order = []
+    timings = interleave({name: partial(order.append, name) for name in "abc"}, rounds=2)
+    assert "".join(order) == "abc" + "bca" + "cab"
+    assert all(len(timing.seconds) == 2 for timing in timings.values())
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 4])
+def test_separate_passes_write_what_merged_passes_write(model, dictionary, block_size):
+    task = models.make_task(dictionary, 40, decoding="speculative", block_size=block_size)
+    generator = task.build_generator([model], argparse.Namespace(max_len_b=15))
+    sample = models.sources(dictionary, 5, 9)
+    merged = task.inference_step(generator, [model], sample)
+    generator.mode = partial(separate_speculative, block_size=block_size)
+    separate = task.inference_step(generator, [model], sample)
+    for (a, *_), (b, *_) in zip(merged, separate):
+        assert a["tokens"].tolist() == b["tokens"].tolist()
+        assert torch.allclose(a["positional_scores"], b["positional_scores"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [1, 2, 4])
+def test_prescribed_acceptance_sets_the_passes(model, dictionary, kept):
+    contestants = bang_contestants(model, dictionary, 4, kept, 40)
+    sample = models.sources(dictionary, 3, 9)
+    for name, one in contestants.items():
+        hypotheses = [nbest[0] for nbest in one.write(sample, 12)]
+        assert {len(h["tokens"]) for h in hypotheses} == {12}
+        # speculative decoding's first pass writes one token: there is no draft yet
+        if "adaptive" in name:
+            assert {h["passes"] for h in hypotheses} == {12 // kept}
+        if "speculative" in name:
+            assert {h["passes"] for h in hypotheses} == {1 + -(-11 // kept)}
+
+
+def test_peers_write_the_asked_number_of_tokens(dictionary):
+    sample = models.sources(dictionary, 2, 9)
+    transformer = models.transformer(SIZE, dictionary, 40).eval()
+    for one in fairseq_transformer(transformer, dictionary).values():
+        assert {len(nbest[0]["tokens"]) for nbest in one.write(sample, 7)} == {7}
+    nat = models.nonautoregressive_transformer(SIZE, dictionary, 40).eval()
+    (one,) = fairseq_nat(nat, dictionary).values()
+    assert {len(nbest[0]["tokens"]) for nbest in one.write(sample, 7)} == {7}
+
+
+def test_ctranslate2_writes_what_fairseq_writes(dictionary):
+    pytest.importorskip("ctranslate2")
+    sample = models.sources(dictionary, 2, 9)
+    transformer = models.transformer(SIZE, dictionary, 40).eval()
+    ours = fairseq_transformer(transformer, dictionary)["fairseq transformer, greedy"].write(sample, 7)
+    theirs = ctranslate2_transformer(transformer, SIZE, dictionary, ["float32"])["ctranslate2 float32, greedy"]
+    for nbest, other in zip(ours, theirs.write(sample, 7)):
+        words = [dictionary[token] for token in nbest[0]["tokens"].tolist()]
+        assert len(other.hypotheses[0]) == 7 and other.hypotheses[0][:6] == words[:6]
+
+
+def test_where_nar_does_not_pay_compares_within_a_setting():
+    def row(contestant, ms, speed, source=128):
+        return {"contestant": contestant, "ms, batch 1": ms, "sentences / s": speed, "at batch": 8, "source": source}
+
+    rows = [row("bang nar", 10, 100), row("other, beam 4", 15, 10), row("other, greedy", 15, 10, source=400)]
+    (losing,) = where_nar_does_not_pay([{**r, "output": 26} for r in rows])
+    assert losing["peer"] == "other, beam 4" and losing["where"] == "batch 1"
+    assert losing["NAR's gain over it"] == pytest.approx(1.5)
+
+
+def test_agreement_counts_missing_tokens():
+    assert agreement(["a b c", "x"], ["a b d", "x y"]) == pytest.approx(3 / 5)
+
+
+def test_train(tmp_path):
+    (layouts, growth) = run(tmp_path, "train")["tables"].values()
+    assert [row["layout"] for row in layouts] == list(CONTESTANTS)
+    assert all(row["peak (GB)"] > 0 for row in layouts) and len(growth) == 3
+
+
+def test_decode(tmp_path, toy_data, toy_checkpoint):
+    references = toy_data / "test.tgt"
+    options = ["--references", references, "--metrics", "exact", "--arrangements", "--quantize", "int8"]
+    record = run(tmp_path, "decode", toy_checkpoint, toy_data / "bin", *options)
+    modes, int8, arrangements = record["tables"].values()
+    assert len(modes) == 6 and len(int8) == 6
+    assert next(row for row in modes if row["decoding"] == "nar")["passes"] == 1
+    assert all(row["equal outputs"] for row in arrangements)
+    assert record["facts"]["speculative, K=4: sentences equal to greedy AR"] == "8 of 8"
+
+
+def test_peers(tmp_path):
+    pytest.importorskip("ctranslate2")
+    record = run(tmp_path, "peers")
+    rows = record["tables"]["7 source tokens, 5 output tokens"]
+    assert len(rows) == 13 and all(row["ms, batch 1"] > 0 for row in rows)
+    assert 0 < record["facts"]["share of time inside matrix products"] <= 1
+
+
+def test_memory(tmp_path):
+    tables = list(run(tmp_path, "memory")["tables"].values())
+    assert all(row["peak (GB)"] >= row["model (GB)"] > 0 for table in tables[:2] for row in table)
