@@ -4,10 +4,10 @@
 and the tasks.
 """
 
-from . import checkpoints, errors
+from . import binarised, checkpoints, errors, launch, saving, text_input, training_faults
 
-errors.install()
-checkpoints.install()
+for _guard in (errors, checkpoints, saving, binarised, text_input, launch, training_faults):
+    _guard.install()
 
 from .criterions import nstream_loss  # noqa: E402, F401  (fairseq imports tasks and models by itself)
 from .data import wordpiece  # noqa: E402, F401

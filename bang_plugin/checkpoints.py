@@ -20,6 +20,7 @@ from fairseq import checkpoint_utils
 from torch import Tensor
 
 from .errors import BangError
+from .integrity import check_configuration, check_whole
 
 ALLOWED_CLASSES = [
     argparse.Namespace,  # fairseq 0.9 and 0.10, the release
@@ -78,13 +79,20 @@ def _guarded(load):
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path, *args, **kwargs):
         with _clear_errors(path):
+            check_whole(path)
             state = load(path, *args, **kwargs)
-            if not isinstance(state.get("model"), dict):
-                raise BangError(f"{path}: not a fairseq checkpoint (it has no 'model' part)")
+            _check_model(path, state)
+            check_configuration(path, state)
             _forget_pretrained(state)
         return state
 
     return load_checkpoint_to_cpu
+
+
+def _check_model(path, state) -> None:
+    model = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(model, dict) or not all(isinstance(value, Tensor) for value in model.values()):
+        raise BangError(f"{path}: not a fairseq checkpoint (it has no 'model' part of named parameters)")
 
 
 def _unreadable(path, error) -> BangError:
@@ -174,7 +182,10 @@ def load_pretrained(model, path: str, load_sep: bool = False) -> None:
     """
     with _clear_errors(path):
         # not through fairseq, which would want to know the architecture's and task's names as well
-        state = torch.load(path, map_location="cpu", weights_only=True)["model"]
+        check_whole(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_model(path, state)
+        state = state["model"]
     if load_sep:
         dictionary = model.decoder.dictionary
         sep, x_sep = dictionary.index("[SEP]"), dictionary.index("[X_SEP]")

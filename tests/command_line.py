@@ -12,7 +12,7 @@ from unittest import mock
 PLUGIN = str(Path(__file__).parents[1] / "bang_plugin")
 
 
-def fairseq(command: str, *arguments, stdin: str = ""):
+def fairseq(command: str, *arguments, stdin: str | bytes = ""):
     """Run ``fairseq-<command> --user-dir bang_plugin …``; returns its standard output.
 
     Exceptions pass through, as :class:`BangError` does before the excepthook prints it.
@@ -22,7 +22,7 @@ def fairseq(command: str, *arguments, stdin: str = ""):
     if command != "preprocess" and "--num-workers" not in argv:
         argv += ["--num-workers", "0"]  # a data-loading process takes seconds to end
     out = io.StringIO()
-    source = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+    source = io.TextIOWrapper(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin))
     with (
         mock.patch.object(sys, "argv", argv),
         mock.patch.object(sys, "stdin", source),

@@ -120,7 +120,8 @@ class NStreamLoss(FairseqCriterion):
         inputs, target = sample["net_input"], sample["target"]
         real = target.ne(self.padding_idx)
         if mode == "nar":
-            streams = empty_prefix_chain(model.decoder.first_position, real.int().argmax(1), real.sum(1))
+            padding_before = real.cumsum(1).eq(0).sum(1)
+            streams = empty_prefix_chain(model.decoder.first_position, padding_before, real.sum(1))
             weight_of_stream, anchor_weight = torch.ones(real.size(1) + 1), None
         else:
             chains = self.chain_lengths(sample, real)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..modules.streams import Streams
+from .beams import sentence_order
 
 
 class LayerCache:
@@ -58,7 +59,14 @@ class LayerCache:
 
     def select(self, order: Tensor) -> None:
         if self.k is not None:
-            self.k, self.v = self.k.index_select(0, order), self.v.index_select(0, order)
+            self.k, self.v = self._selected(self.k, order), self._selected(self.v, order)
+
+    def _selected(self, buffer: Tensor, order: Tensor) -> Tensor:
+        kept = buffer[:, :, : self.owner.longest].index_select(0, order)
+        if len(order) != len(buffer):
+            buffer = buffer.new_zeros(len(order), *buffer.shape[1:])
+        buffer[:, :, : self.owner.longest] = kept
+        return buffer
 
 
 class DecodingCache:
@@ -73,7 +81,7 @@ class DecodingCache:
 
     Attributes:
         lengths: committed slots of each sentence, ``(batch,)``.
-        cross: cross-attention keys and values by layer, computed once.
+        cross: cross-attention keys and values by layer, computed once; beams of one sentence share them.
     """
 
     def __init__(self, batch_size: int, num_layers: int, first_position: int, last_position: int, device=None):
@@ -135,10 +143,20 @@ class DecodingCache:
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences (or beams) ``order``, in that order."""
+        rows = self.lengths.numel()
+        if torch.equal(order, torch.arange(rows, device=order.device)):
+            return
+        self._select_cross(order, rows)
         self.lengths = self.lengths.index_select(0, order)
         if not self._uniform and order.numel():
             self.longest = int(self.lengths.max())
             self._uniform = bool((self.lengths == self.longest).all())
         for layer in self.layers:
             layer.select(order)
-        self.cross = [kv and (kv[0].index_select(0, order), kv[1].index_select(0, order)) for kv in self.cross]
+
+    def _select_cross(self, order: Tensor, rows: int) -> None:
+        if self.cross and self.cross[0] is not None and rows:
+            sentences = len(self.cross[0][0])
+            order, _ = sentence_order(order, sentences, rows // sentences)
+            if order is not None:
+                self.cross = [(k.index_select(0, order), v.index_select(0, order)) for k, v in self.cross]

@@ -7,6 +7,7 @@ from ..errors import BangError
 from ..models.bang import BangModel
 from .account import Account
 from .adaptive import adaptive
+from .candidates import nar_candidates
 from .loop import BlockGenerator
 from .nar import nar
 from .semi_nar import semi_nar
@@ -49,7 +50,9 @@ def check_task_options(cfg) -> None:
     for option in ("collapse_repeats", "print_trace", "trace_file"):
         if cfg.decoding == "ar" and getattr(cfg, option):
             raise BangError(f"{_flag(option)} needs a --decoding other than ar")
-    for option in ("nar_chunk", "block_size"):
+    if cfg.decoding != "nar" and cfg.nar_candidates > 1:
+        raise BangError("--nar-candidates needs --decoding nar")
+    for option in ("nar_chunk", "nar_candidates", "block_size"):
         if getattr(cfg, option) < 1:
             raise BangError(f"{_flag(option)} must be at least 1, not {getattr(cfg, option)}")
     if not cfg.confidence >= 0:
@@ -101,8 +104,9 @@ def build_block_generator(cfg, models, dictionary, args) -> BlockGenerator:
         BangError: for options that the mode has no meaning for, or a model that is not BANG.
     """
     _check_parallel_options(cfg, models, args)
+    second_look = partial(nar_candidates, chunk=cfg.nar_chunk, candidates=cfg.nar_candidates)
     mode = {
-        "nar": partial(nar, chunk=cfg.nar_chunk),
+        "nar": second_look if cfg.nar_candidates > 1 else partial(nar, chunk=cfg.nar_chunk),
         "semi_nar": partial(semi_nar, block_size=cfg.block_size),
         "adaptive": partial(adaptive, block_size=cfg.block_size, confidence=cfg.confidence),
         "speculative": partial(speculative, block_size=cfg.block_size),

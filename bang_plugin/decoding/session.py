@@ -6,6 +6,8 @@ from typing import List, Optional, Tuple
 import torch
 from torch import Tensor
 
+from ..criterions.chunked_cross_entropy import chunked_cross_entropy
+
 
 class Session:
     """Runs decoder passes of one model, or of an ensemble, over a shrinking batch.
@@ -52,13 +54,40 @@ class Session:
         self.passes += 1
         outputs: List[Tensor] = []
         for model, encoder_out, cache in zip(self.models, self.encoder_outs, self.caches):
-            hidden = model.decoder.rows(prefix, plan(cache), encoder_out, cache)
-            outputs.append(model.decoder.output_layer(hidden[:, first:]).float())
+            hidden = model.decoder.rows(prefix, plan(cache), encoder_out, cache, skip=first)
+            outputs.append(model.decoder.output_layer(hidden).float())
         if len(outputs) == 1:
             return outputs[0], outputs[0].logsumexp(-1, keepdim=True)
         lprobs = torch.stack([logits.log_softmax(-1) for logits in outputs])
         mean = lprobs.logsumexp(0) - math.log(len(outputs))
         return mean, torch.zeros_like(mean[..., :1])
+
+    def score(self, tokens: Tensor, eos: int) -> Tensor:
+        """Log-probabilities of stream 1 for whole outputs, in one decoder pass that leaves the session as it was.
+
+        Args:
+            tokens: ``(batch, n, len)``; what stands behind the end symbol counts for nothing.
+            eos: its id, which is y_0 too.
+
+        Returns:
+            ``(batch, n, len)``.
+        """
+        self.passes += 1
+        bsz, n, length = tokens.shape
+        rows = tokens.flatten(0, 1)
+        prefix = torch.cat([torch.full_like(rows[:, :1], eos), rows[:, :-1]], dim=1)
+        order = torch.arange(bsz, device=rows.device).repeat_interleave(n)
+        lprobs = []
+        for model, encoder_out in zip(self.models, self.encoder_outs):
+            cache = model.decoder.new_cache(bsz * n)
+            encoder_out = model.encoder.reorder_encoder_out(encoder_out, order)
+            streams = cache.plan(length, 1, after_each=True)
+            hidden = model.decoder.rows(prefix, streams, encoder_out, cache, skip=length).flatten(0, 1)
+            weight, target = model.decoder.embed_tokens.weight, rows.flatten()
+            _, nll, _ = chunked_cross_entropy(hidden, weight, target, torch.ones_like(target, dtype=hidden.dtype))
+            lprobs.append(-nll.float())
+        mean = torch.stack(lprobs).logsumexp(0) - math.log(len(lprobs))
+        return mean.view(bsz, n, length)
 
     def skip_first_position(self) -> None:
         """Let slot 0 stand where y_1 will: NAR's chain begins there, though it does not see y_0."""

@@ -61,15 +61,33 @@ class Writing:
         """
         if index is None:
             index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
+        end, forced = self._restrict(logits, normaliser, index)
+        best, tokens = logits.max(-1)
+        tokens = tokens.masked_fill(forced, self.eos)
+        return tokens, torch.where(forced, end, best - normaliser.squeeze(-1))
+
+    def rank(self, logits: Tensor, normaliser: Tensor, index: Tensor, n: int) -> Tuple[Tensor, Tensor, Tensor]:
+        """The ``n`` most probable tokens that go on, under the same rules; arguments as for :meth:`choose`.
+
+        Returns:
+            tokens and log-probabilities ``(batch, rows, n)``, best first, -inf where fewer are allowed; and the end
+            symbol's log-probability ``(batch, rows)``.
+        """
+        end, forced = self._restrict(logits, normaliser, index)
+        end = end.masked_fill(logits[..., self.eos].isneginf() & ~forced, -torch.inf)
+        logits[..., self.eos] = -torch.inf
+        best, tokens = logits.topk(n, dim=-1)
+        return tokens, (best - normaliser).masked_fill(forced.unsqueeze(-1), -torch.inf), end
+
+    def _restrict(self, logits: Tensor, normaliser: Tensor, index: Tensor) -> Tuple[Tensor, Tensor]:
+        """Take what must not come next out of ``logits``; returns the end symbol's log-probability and where nothing
+        else may come, ``(batch, n)`` each."""
         end = logits[..., self.eos] - normaliser.squeeze(-1)
         logits[..., self.pad] = -torch.inf
         if self.limits.unkpen:
             logits[..., self.unk] -= self.limits.unkpen
         logits[..., self.eos].masked_fill_(index < self.limits.min_len, -torch.inf)
-        best, tokens = logits.max(-1)
-        forced = index >= self.max_lengths.unsqueeze(1)
-        tokens = tokens.masked_fill(forced, self.eos)
-        return tokens, torch.where(forced, end, best - normaliser.squeeze(-1))
+        return end, index >= self.max_lengths.unsqueeze(1)
 
     def unread(self) -> Tuple[Tensor, Tensor]:
         """Tokens that the decoder has not read yet: those of the last step, or y_0 before the first.

@@ -8,6 +8,7 @@ from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import FairseqEncoderDecoderModel, register_model, register_model_architecture
 from omegaconf import II, OmegaConf
+from torch import Tensor
 
 from .. import checkpoints
 from ..errors import BangError
@@ -103,7 +104,12 @@ class BangModel(FairseqEncoderDecoderModel):
             src_tokens: ``(batch, src_len)``.
             src_lengths: ``(batch,)``.
             prev_output_tokens: ``(batch, tgt_len)``.
+
+        Raises:
+            BangError: if a sentence is longer than the position table.
         """
+        for tokens, side in ((src_tokens, "source"), (prev_output_tokens, "target")):
+            _check_length(tokens, self.encoder.padding_idx, self.cfg[f"max_{side}_positions"], side)
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
         return self.decoder(prev_output_tokens, encoder_out=encoder_out, **decoder_options)
 
@@ -126,6 +132,15 @@ class BangModel(FairseqEncoderDecoderModel):
         """
         super().upgrade_state_dict_named(state_dict, name)
         checkpoints.adapt_parameters(state_dict, self, name)
+
+
+def _check_length(tokens: Tensor, padding_idx: int, limit: int, side: str) -> None:
+    if tokens.size(1) <= limit:
+        return
+    # only now at the tokens themselves, because that waits for a GPU (which else crashes and says nothing)
+    longest = int(tokens.ne(padding_idx).sum(1).max())
+    if longest > limit:
+        raise BangError(f"{longest} tokens of a {side} are more than --max-{side}-positions {limit}")
 
 
 def _preset(layers: int, dim: int, ffn: int, heads: int):

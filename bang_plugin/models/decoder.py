@@ -11,8 +11,9 @@ from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from torch import Tensor, nn
 
 from ..decoding.cache import DecodingCache
-from ..modules.attention_backends import choose_backend
+from ..modules.attention_backends import FlexAttention, choose_backend
 from ..modules.nstream_attention import NStreamAttention
+from ..modules.packed_linear import PackedLinear, pack_children
 from ..modules.streams import Streams, teacher_forcing
 
 
@@ -36,11 +37,16 @@ class CrossAttention(nn.Module):
 
     def forward(self, hidden: Tensor, keys_values, source_mask: Optional[Tensor]) -> Tensor:
         """``hidden`` and result: ``(batch, rows, embed_dim)``; ``source_mask``: True where a source
-        token may be seen, ``(batch, 1, 1, src_len)``."""
-        q = self._heads(self.q_proj(hidden))
+        token may be seen, ``(sentences, 1, 1, src_len)``. Keys and values are those of sentences too: the beams of
+        one, side by side in the batch, share them as if they were more rows of it."""
+        q = self._heads(self.q_proj(hidden.reshape(len(keys_values[0]), -1, hidden.size(-1))))
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(q, *keys_values, attn_mask=source_mask, dropout_p=dropout)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        return self.out_proj(out.transpose(1, 2).flatten(2)).view_as(hidden)
+
+    def pack(self, precision: str) -> None:
+        """For inference: see :mod:`packed_linear`."""
+        pack_children(self, ["q_proj", "k_proj", "v_proj", "out_proj"], precision)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -67,14 +73,20 @@ class BangDecoderLayer(nn.Module):
         self.dropout = FairseqDropout(cfg.dropout, module_name=self.__class__.__name__)
         self.activation_dropout = FairseqDropout(cfg.activation_dropout, module_name=self.__class__.__name__)
 
-    def forward(self, x: Tensor, attend, memory, source_mask, cache=None) -> Tensor:
-        """``x`` and result: ``(batch, rows, embed_dim)``; ``memory``: the encoder's output, or the
-        cross-attention keys and values that an earlier pass computed from it."""
-        x = self.self_attn_layer_norm(x + self.dropout(self.ngram_self_attn(x, attend, cache)))
+    def forward(self, x: Tensor, attend, memory, source_mask, cache=None, skip: int = 0) -> Tensor:
+        """``x``: ``(batch, rows, embed_dim)``, result: the same without the first ``skip`` rows; ``memory``: the
+        encoder's output, or the cross-attention keys and values that an earlier pass computed from it."""
+        x = self.self_attn_layer_norm(x[:, skip:] + self.dropout(self.ngram_self_attn(x, attend, cache, skip)))
         keys_values = memory if isinstance(memory, tuple) else self.encoder_attn.keys_values(memory)
         x = self.encoder_attn_layer_norm(x + self.dropout(self.encoder_attn(x, keys_values, source_mask)))
         h = self.activation_dropout(self.activation_fn(self.fc1(x)))
         return self.final_layer_norm(x + self.dropout(self.fc2(h)))
+
+    def pack(self, precision: str) -> None:
+        """For inference: see :mod:`packed_linear`."""
+        self.ngram_self_attn.pack(precision)
+        self.encoder_attn.pack(precision)
+        pack_children(self, ["fc1", "fc2"], precision)
 
 
 class BangDecoder(FairseqIncrementalDecoder):
@@ -101,6 +113,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         if cfg.checkpoint_activations:
             layers = [checkpoint_wrapper(layer) for layer in layers]
         self.layers = nn.ModuleList(layers)
+        self.packed_output: Optional[PackedLinear] = None
 
     @property
     def first_position(self) -> int:
@@ -135,7 +148,7 @@ class BangDecoder(FairseqIncrementalDecoder):
             if streams is None:
                 streams = self.teacher_forcing(prev_output_tokens, torch.ones_like(prev_output_tokens), full=True)
             prefix = prev_output_tokens[:, : streams.prefix_len]
-            features = self.rows(prefix, streams, encoder_out)[:, streams.prefix_len :]
+            features = self.rows(prefix, streams, encoder_out, skip=streams.prefix_len)
         return (features if features_only else self.output_layer(features)), {"attn": None}
 
     def teacher_forcing(
@@ -155,9 +168,9 @@ class BangDecoder(FairseqIncrementalDecoder):
         if cache is None:
             cache = incremental_state["bang_cache"] = self.new_cache(prev_output_tokens.size(0))
         new = prev_output_tokens[:, cache.longest :]
-        hidden = self.rows(new, cache.plan(new.size(1), 1), encoder_out, cache)
+        hidden = self.rows(new, cache.plan(new.size(1), 1), encoder_out, cache, skip=new.size(1))
         cache.advance(new.size(1))
-        return hidden[:, -1:]
+        return hidden
 
     def new_cache(self, batch_size: int) -> DecodingCache:
         """An empty cache for ``batch_size`` sentences."""
@@ -170,8 +183,9 @@ class BangDecoder(FairseqIncrementalDecoder):
         streams: Streams,
         encoder_out: Dict[str, List[Tensor]],
         cache: Optional[DecodingCache] = None,
+        skip: int = 0,
     ) -> Tensor:
-        """Hidden states of all rows of one pass.
+        """Hidden states of the rows of one pass.
 
         Args:
             prefix: tokens of the new prefix rows, ``(batch, prefix_len)``; None if they are masks
@@ -179,9 +193,10 @@ class BangDecoder(FairseqIncrementalDecoder):
             streams: what the rows are and see.
             encoder_out: output of the encoder.
             cache: earlier passes' keys and values, written to.
+            skip: leading rows whose states are not asked for; the last layer leaves them out.
 
         Returns:
-            ``(batch, prefix_len + chain_len, embed_dim)``, prefix rows first.
+            ``(batch, prefix_len + chain_len - skip, embed_dim)``, prefix rows first.
         """
         self.num_passes += 1
         dropout = self.attention_dropout if self.training else 0.0
@@ -189,14 +204,16 @@ class BangDecoder(FairseqIncrementalDecoder):
         source_pad = encoder_out["encoder_padding_mask"]
         source_mask = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None
         x = self._embed(prefix, streams)
+        late = skip if isinstance(attend, FlexAttention) else 0  # its kernel computes all rows or none
         for i, layer in enumerate(self.layers):
             memory = encoder_out["encoder_out"][0]
             if cache is not None:
                 if cache.cross[i] is None:
                     cache.cross[i] = layer.encoder_attn.keys_values(memory)
                 memory = cache.cross[i]
-            x = layer(x, attend, memory, source_mask, cache and cache.layers[i])
-        return x
+            last = i == len(self.layers) - 1
+            x = layer(x, attend, memory, source_mask, cache and cache.layers[i], skip - late if last else 0)
+        return x[:, late:]
 
     @property
     def bucket_table(self) -> Tensor:
@@ -214,7 +231,15 @@ class BangDecoder(FairseqIncrementalDecoder):
 
     def output_layer(self, features: Tensor) -> Tensor:
         """``(…, embed_dim)`` -> logits ``(…, vocab)``; the output matrix is the embedding."""
+        if self.packed_output is not None:
+            return self.packed_output(features)
         return F.linear(features, self.embed_tokens.weight)
+
+    def pack(self, precision: str) -> None:
+        """For inference: see :mod:`packed_linear`."""
+        for layer in self.layers:
+            layer.pack(precision)
+        self.packed_output = PackedLinear(self.embed_tokens.weight, None, precision)
 
     def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
         """Follow fairseq's beam search: keep ``new_order`` of the beams."""

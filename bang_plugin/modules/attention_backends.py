@@ -1,8 +1,9 @@
-"""Three ways to compute the same attention under the same :class:`Streams`.
+"""Four ways to compute the same attention under the same :class:`Streams`.
 
 :class:`DenseAttention` is the definition written out: all rows against all keys under one mask.
 :class:`CompactAttention` computes only what can be seen: every row against the prefix, and every chain
 against itself. :class:`FlexAttention` leaves that to torch's block-sparse GPU kernel.
+:class:`FusedAttention` is the dense one through torch's fused kernel, for decoding.
 A backend is built once per decoder pass and then called by every layer with
 
     q: scaled queries, ``(batch, heads, rows, head_dim)``
@@ -10,7 +11,8 @@ A backend is built once per decoder pass and then called by every layer with
     bias: bias of each distance bucket for each query, ``(batch, heads, rows, num_buckets)``
     dropout: probability of dropping an attention weight
 
-and returns ``(batch, heads, rows, head_dim)``.
+and returns ``(batch, heads, rows, head_dim)``. All but FlexAttention may also be asked for the last rows only: then
+``q``, ``bias`` and the result hold just those.
 """
 
 import torch
@@ -44,8 +46,27 @@ class DenseAttention:
         self.buckets = relative_buckets(streams.positions, streams.key_positions, table)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        scores = _add_bias(q @ k.transpose(-1, -2), bias, self.buckets)
-        return _softmax(_hide(scores, self.hidden), dropout, q.dtype) @ v
+        asked = slice(self.hidden.size(2) - q.size(2), None)
+        scores = _add_bias(q @ k.transpose(-1, -2), bias, self.buckets[:, asked])
+        return _softmax(_hide(scores, self.hidden[:, :, asked]), dropout, q.dtype) @ v
+
+
+class FusedAttention:
+    """The dense mask and the bias as one additive mask of torch's ``scaled_dot_product_attention``.
+
+    Fused where nothing needs a gradient.
+    """
+
+    def __init__(self, streams: Streams, table: Tensor):
+        seen = streams.visibility()
+        buckets = relative_buckets(streams.positions, streams.key_positions, table)
+        self.hidden, self.buckets = ~seen.unsqueeze(1), buckets.unsqueeze(1)
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        asked = slice(self.hidden.size(2) - q.size(2), None)
+        buckets = self.buckets[:, :, asked].expand(-1, q.size(1), -1, -1)
+        mask = _hide(bias.gather(-1, buckets), self.hidden[:, :, asked])
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=1.0)
 
 
 class CompactAttention:
@@ -75,9 +96,10 @@ class CompactAttention:
         self.chain_buckets = table[(element.unsqueeze(-1) - step).clamp(0, table.numel() - 1)]
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        p, slots = self.prefix_len, self.prefix_buckets.size(-1)
-        scores = _add_bias(q @ k[:, :, :slots].transpose(-1, -2), bias, self.prefix_buckets)
-        scores = _hide(scores, self.hidden_prefix)
+        skipped, slots = self.hidden_prefix.size(2) - q.size(2), self.prefix_buckets.size(-1)
+        p = self.prefix_len - skipped
+        scores = _add_bias(q @ k[:, :, :slots].transpose(-1, -2), bias, self.prefix_buckets[:, skipped:])
+        scores = _hide(scores, self.hidden_prefix[:, :, skipped:])
         v_prefix = v[:, :, :slots]
         prefix_out = _softmax(scores[:, :, :p], dropout, q.dtype) @ v_prefix
         if p == q.size(2):
@@ -135,17 +157,17 @@ class FlexAttention:
         return cls._compiled
 
 
-BACKENDS = {"dense": DenseAttention, "compact": CompactAttention, "flex": FlexAttention}
+BACKENDS = {"dense": DenseAttention, "fused": FusedAttention, "compact": CompactAttention, "flex": FlexAttention}
 
 
 def choose_backend(name: str, streams: Streams, dropout: float):
     """The backend class for ``--attention-backend``; ``auto`` takes the fastest one that applies.
 
-    One chain per sentence, as in decoding, leaves the dense mask nothing to waste; with several, GPUs
-    take FlexAttention unless attention weights are dropped out, and everything else the compact one.
+    The few rows of a decoding pass leave the dense mask little to waste; in training, GPUs take
+    FlexAttention unless attention weights are dropped out, and everything else the compact one.
     """
     if name != "auto":
         return BACKENDS[name]
     if streams.target_slot is None:
-        return DenseAttention
+        return FusedAttention
     return FlexAttention if streams.positions.is_cuda and dropout == 0 else CompactAttention

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .packed_linear import PackedLinear, pack_children
 from .relative_positions import bucket_table
 
 
@@ -35,7 +36,7 @@ class NStreamAttention(nn.Module):
         max_distance: int = 128,
     ):
         super().__init__()
-        self.num_heads = num_heads
+        self.embed_dim, self.num_heads = embed_dim, num_heads
         self.head_dim = embed_dim // num_heads
         self.dropout = dropout
         self.num_buckets = num_buckets
@@ -44,29 +45,47 @@ class NStreamAttention(nn.Module):
         self.relative_linear = nn.Linear(embed_dim, num_buckets * num_heads)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
         self.register_buffer("bucket_table", bucket_table(num_buckets, max_distance), persistent=False)
+        self.packed: Optional[PackedLinear] = None
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
         nn.init.normal_(self.relative_linear.weight, std=embed_dim**-0.5)
         nn.init.zeros_(self.relative_linear.bias)
 
-    def forward(self, hidden: Tensor, attend, cache: Optional["LayerCache"] = None) -> Tensor:  # noqa: F821
+    def forward(self, hidden: Tensor, attend, cache: Optional["LayerCache"] = None, skip: int = 0) -> Tensor:  # noqa: F821
         """
         Args:
             hidden: ``(batch, rows, embed_dim)``.
             attend: backend built from this pass's Streams.
             cache: keys and values of earlier passes; those of this pass are written to it.
+            skip: leading rows that only others look at: their own outputs are not computed.
 
         Returns:
-            ``(batch, rows, embed_dim)``.
+            ``(batch, rows - skip, embed_dim)``.
         """
-        q, k, v = (self._heads(x) for x in F.linear(hidden, self.in_proj_weight, self.in_proj_bias).chunk(3, -1))
+        (q, k, v), bias = self._project(hidden)
+        k, v = self._heads(k), self._heads(v)
         if cache is not None:
             k, v = cache.write(k, v)
         # (batch, rows, buckets x heads) -> (batch, heads, rows, buckets)
-        bias = self.relative_linear(hidden).unflatten(-1, (self.num_buckets, self.num_heads)).permute(0, 3, 1, 2)
-        out = attend(q * self.head_dim**-0.5, k, v, bias, self.dropout if self.training else 0.0)
+        bias = bias[:, skip:].unflatten(-1, (self.num_buckets, self.num_heads)).permute(0, 3, 1, 2)
+        q = self._heads(q[:, skip:]) * self.head_dim**-0.5
+        out = attend(q, k, v, bias, self.dropout if self.training else 0.0)
         return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def _project(self, hidden: Tensor):
+        """Queries, keys and values ``(batch, rows, embed_dim)``, and the bias of each bucket for each row."""
+        if self.packed is not None:
+            *qkv, bias = self.packed(hidden).split([*[self.embed_dim] * 3, self.num_buckets * self.num_heads], dim=-1)
+            return qkv, bias
+        return F.linear(hidden, self.in_proj_weight, self.in_proj_bias).chunk(3, -1), self.relative_linear(hidden)
+
+    def pack(self, precision: str) -> None:
+        """For inference: see :mod:`packed_linear`."""
+        pack_children(self, ["out_proj"], precision)
+        weight = torch.cat([self.in_proj_weight, self.relative_linear.weight])
+        self.packed = PackedLinear(weight, torch.cat([self.in_proj_bias, self.relative_linear.bias]), precision)
+        self.in_proj_weight = self.in_proj_bias = self.relative_linear = None
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)

@@ -38,6 +38,9 @@ class BangConfig(TranslationConfig):
     nar_chunk: int = field(
         default=32, metadata={"help": "masks per decoder pass of nar; more passes follow where a sentence is longer"}
     )
+    nar_candidates: int = field(
+        default=1, metadata={"help": "chains that nar writes, of which AR's stream chooses one in a further pass"}
+    )
     print_trace: bool = field(
         default=False, metadata={"help": "print which tokens came in which pass, with probabilities (not with ar)"}
     )

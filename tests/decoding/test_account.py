@@ -68,6 +68,8 @@ def test_not_with_ar(make_task, option):
     [
         ({"block_size": 0}, "--block-size must be at least 1, not 0"),
         ({"nar_chunk": 0}, "--nar-chunk must be at least 1"),
+        ({"decoding": "nar", "nar_candidates": 0}, "--nar-candidates must be at least 1"),
+        ({"decoding": "semi_nar", "nar_candidates": 2}, "--nar-candidates needs --decoding nar"),
         ({"confidence": -0.1}, "--confidence is a probability"),
         ({"decoding": "sideways"}, "choose one of ar, nar"),
     ],

@@ -1,0 +1,39 @@
+"""Prepares a model for generating on a CPU."""
+
+import logging
+
+import torch
+
+from ..errors import BangError
+from ..modules.packed_linear import available
+
+logger = logging.getLogger(__name__)
+
+QUANTIZE = ("none", "bf16", "int8")
+
+
+def pack_for_inference(model, quantize: str = "none") -> None:
+    """Lay out the weights of all linear layers for generation on a CPU; the model can then do nothing else.
+
+    Models on an accelerator or in another precision than float32 stay as they are.
+
+    Args:
+        model: :class:`BangModel` in float32 on the CPU.
+        quantize: ``none``: the same numbers up to rounding, only faster; ``bf16`` and ``int8``: linear layers in
+            lower precision, for speed and memory at the price of some tokens that differ.
+
+    Raises:
+        BangError: if ``quantize`` is asked for and cannot be had.
+    """
+    weight = model.decoder.embed_tokens.weight
+    on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
+    if quantize != "none" and not on_cpu:
+        raise BangError(f"--quantize {quantize} needs --cpu and float32 (no --fp16 or --bf16)")
+    precision = "float32" if quantize == "none" else quantize
+    if not on_cpu or quantize == "none" and not available():
+        return
+    with torch.no_grad():
+        model.encoder.pack(precision)
+        model.decoder.pack(precision)
+    if quantize != "none":
+        logger.info("--quantize %s: linear layers in %s", quantize, quantize)

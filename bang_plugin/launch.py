@@ -1,0 +1,78 @@
+"""Several training processes on CPUs.
+
+fairseq starts one process per GPU: asked for two with ``--cpu`` it stops at an assertion, or starts none and
+reports success. :func:`install` makes ``--cpu --distributed-world-size 2`` and ``torchrun`` do what they say.
+"""
+
+import functools
+import logging
+import os
+import re
+import socket
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+
+from .errors import BangError
+
+logger = logging.getLogger(__name__)
+
+LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK")  # what torchrun tells its processes
+ON_CPU = {"distributed_backend": ("nccl", "gloo"), "ddp_backend": ("pytorch_ddp", "legacy_ddp")}
+
+
+def install() -> None:
+    """Guard fairseq's ``call_main``; idempotent."""
+    if not hasattr(distributed_utils.call_main, "__wrapped__"):
+        distributed_utils.call_main = _guarded(distributed_utils.call_main)
+
+
+def _guarded(call_main):
+    @functools.wraps(call_main)
+    def guarded(cfg, main, **kwargs):
+        options = cfg.distributed_training
+        launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
+        if not cfg.common.cpu or not (launched or options.distributed_world_size > 1):
+            return call_main(cfg, main, **kwargs)
+        for name, (gpu, cpu) in ON_CPU.items():
+            if options[name] == gpu:
+                logger.info("--cpu: --%s %s instead of %s", name.replace("_", "-"), cpu, gpu)
+                options[name] = cpu
+        if options.distributed_init_method is None and launched:
+            options.distributed_init_method = "env://"
+            options.distributed_world_size = int(os.environ["WORLD_SIZE"])
+            options.distributed_rank = int(os.environ["RANK"])
+            options.distributed_no_spawn = True
+        if options.distributed_no_spawn:
+            return distributed_utils.distributed_main(0, main, cfg, kwargs)
+        if options.distributed_init_method is None:
+            port = options.distributed_port if options.distributed_port > 0 else free_port()
+            options.distributed_init_method = f"tcp://localhost:{port}"
+        kwargs["start_rank"], options.distributed_rank = options.distributed_rank, None
+        spawn(options.distributed_world_size, main, cfg, kwargs)
+
+    return guarded
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def spawn(processes: int, main, cfg, kwargs) -> None:
+    """Run ``main`` in that many new processes; all end when one does so with an error.
+
+    Raises:
+        BangError: as one of them did, or if one was killed.
+    """
+    try:
+        torch.multiprocessing.spawn(distributed_utils.distributed_main, (main, cfg, kwargs), nprocs=processes)
+    except torch.multiprocessing.ProcessRaisedException as error:
+        known = re.search(r"^bang_plugin\.errors\.BangError: (.*)$", str(error), re.M)
+        if known:
+            raise BangError(known[1]) from None
+        raise
+    except torch.multiprocessing.ProcessExitedException as error:
+        raise BangError(f"training {error}, perhaps for want of memory; the others were ended") from None

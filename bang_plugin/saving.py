@@ -1,0 +1,98 @@
+"""Writing checkpoint files so that nothing half-written ever bears a checkpoint's name.
+
+fairseq itself copies ``checkpoint_last.pt`` in place, does not wait until bytes are on the disk before it renames a
+file, and tries again into the same half-written file when a disk is full. :func:`install` replaces these steps.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+
+from .errors import BangError
+
+logger = logging.getLogger(__name__)
+
+UNFINISHED = ".tmp"  # as fairseq names them, so that its leftovers are removed too
+
+
+def install() -> None:
+    """Guard fairseq's saving, copying and its look at the checkpoint folder; idempotent."""
+    if hasattr(checkpoint_utils.torch_persistent_save, "__wrapped__"):
+        return
+    checkpoint_utils.torch_persistent_save = _guarded_save(checkpoint_utils.torch_persistent_save)
+    checkpoint_utils.verify_checkpoint_directory = _guarded_folder(checkpoint_utils.verify_checkpoint_directory)
+    PathManager.copy = staticmethod(_guarded_copy(PathManager.copy))
+
+
+@contextlib.contextmanager
+def whole_file(path: str):
+    """A file to write to, which takes the place of ``path`` once all its bytes are on the disk.
+
+    Raises:
+        BangError: if they cannot be written; whatever ``path`` held before is still there.
+    """
+    unfinished = path + UNFINISHED
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(unfinished)
+        reason = _system_error(error)
+        if reason is None:
+            raise
+        raise BangError(f"{path}: not saved: {reason.strerror}; the checkpoints saved before are whole") from error
+
+
+def _system_error(error):
+    """The operating system's complaint behind an error; torch puts its own in front of it."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _guarded_save(save):
+    @functools.wraps(save)
+    def torch_persistent_save(obj, filename, async_write=False):
+        if async_write or not PathManager.supports_rename(filename):
+            return save(obj, filename, async_write)
+        with whole_file(filename) as file:
+            torch.save(obj, file)
+
+    return torch_persistent_save
+
+
+def _guarded_copy(copy):
+    @functools.wraps(copy)
+    def guarded(src_path, dst_path, overwrite=False):
+        if not (PathManager.supports_rename(src_path) and PathManager.supports_rename(dst_path)):
+            return copy(src_path, dst_path, overwrite)
+        with open(src_path, "rb") as source, whole_file(dst_path) as file:
+            shutil.copyfileobj(source, file, 2**20)
+        return dst_path
+
+    return guarded
+
+
+def _guarded_folder(verify):
+    @functools.wraps(verify)
+    def verify_checkpoint_directory(save_dir):
+        try:
+            verify(save_dir)
+            for leftover in Path(save_dir).glob(f"*.pt{UNFINISHED}"):
+                logger.warning("%s: removed, an earlier run ended while writing it", leftover)
+                leftover.unlink()
+        except OSError as error:
+            raise BangError(f"--save-dir {save_dir}: {error.strerror}") from error
+
+    return verify_checkpoint_directory

@@ -1,0 +1,75 @@
+"""Packed linear layers give the same numbers in float32, and nearly the same in lower precision."""
+
+import copy
+
+import pytest
+import torch
+
+from bang_plugin.decoding.quantize import pack_for_inference
+from bang_plugin.errors import BangError
+from bang_plugin.modules.packed_linear import PackedLinear, available
+
+from ..conftest import build_task
+from .conftest import write
+
+TOLERANCE = {"none": 1e-4, "bf16": 0.05, "int8": 0.1}  # of logits that reach about 4
+
+
+def packed(model, quantize):
+    if not available("float32" if quantize == "none" else quantize):
+        pytest.skip(f"no {quantize} here")
+    copied = copy.deepcopy(model).eval()
+    pack_for_inference(copied, quantize)
+    return copied
+
+
+def logits(model, io):
+    with torch.no_grad():
+        return model.eval()(io["src_tokens"], io["src_lengths"], io["prev_output_tokens"])[0]
+
+
+@pytest.mark.parametrize("quantize", TOLERANCE)
+def test_logits(reference, model, quantize):
+    expected = logits(model, reference.io)
+    other = packed(model, quantize)
+    assert not any(isinstance(part, torch.nn.Linear) for part in other.decoder.modules())
+    found = logits(other, reference.io)
+    real = reference.io["target"].ne(reference.dictionary.pad())
+    error = (found - expected)[real].norm() / expected[real].norm()
+    assert error < TOLERANCE[quantize]
+
+
+@pytest.mark.parametrize("decoding", ["ar", "nar", "semi_nar", "speculative"])
+def test_packed_float32_writes_the_same(reference, model, rows, decoding):
+    task = build_task(reference.dictionary, decoding=decoding)
+    expected = write(task, model, rows)
+    for a, b in zip(expected, write(task, packed(model, "none"), rows)):
+        assert a["tokens"].tolist() == b["tokens"].tolist()
+        assert torch.allclose(a["positional_scores"], b["positional_scores"], atol=1e-4)
+
+
+def test_int8_weights_take_a_quarter_of_the_memory():
+    weight = torch.randn(64, 32)
+    layer = PackedLinear(weight, None, "int8")
+    found, bias = torch.ops.quantized.linear_unpack(layer.packed)
+    assert bias is None and found.int_repr().dtype == torch.int8
+    assert (found.dequantize() - weight).abs().amax(1).le(weight.abs().amax(1) / 254 + 1e-6).all()
+
+
+def test_lower_precision_is_refused_elsewhere(model):
+    with pytest.raises(BangError, match="--quantize int8 needs --cpu and float32"):
+        pack_for_inference(model.half(), "int8")
+
+
+def test_half_precision_models_stay_as_they_are(model):
+    model = model.half()
+    before = set(model.state_dict())
+    pack_for_inference(model, "none")
+    assert set(model.state_dict()) == before
+
+
+def test_a_packed_model_cannot_change_its_type(model):
+    other = packed(model, "none")
+    other.float()
+    with pytest.raises(BangError, match="load it anew"):
+        other.half()
