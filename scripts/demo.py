@@ -24,21 +24,26 @@ TRAINING = {
     "--decoder-ffn-embed-dim": 512,
     "--max-source-positions": 64,
     "--max-target-positions": 64,
-    # less than three epochs fit into five minutes: nothing to regularise against
+    # ten epochs fit into five minutes: too few to regularise against
     "--dropout": 0,
     "--attention-dropout": 0,
     "--activation-dropout": 0,
     "--criterion": "nstream_loss",
-    "--nar-ratio": 0.5,
+    "--ngram": 4,
+    "--nar-ratio": 0.3,
     "--optimizer": "adam",
     "--adam-betas": "(0.9, 0.98)",
     "--clip-norm": 1.0,
-    "--lr": 3e-3,
+    "--lr": 1e-3,
     "--lr-scheduler": "polynomial_decay",
-    "--warmup-updates": 100,
-    "--max-tokens": 3000,
+    "--warmup-updates": 400,
+    # small batches: in so short a time the number of updates counts most
+    "--max-tokens": 300,
     "--seed": 1,
 }
+
+SPECULATIVE = (2, 4)
+CONFIDENCES = (0.9, 0.7, 0.5, 0.3)
 
 
 def fairseq(command: str, *arguments) -> None:
@@ -62,7 +67,7 @@ def prepare(folder: Path, most: int | None) -> Path:
         pronunciations.write(raw, most)
         parts = [part for split in ("train", "valid", "test") for part in (f"--{split}pref", raw / split)]
         languages = ["--source-lang", "src", "--target-lang", "tgt", "--joined-dictionary"]
-        fairseq("preprocess", "--task", "bang", *languages, *parts, "--destdir", data)
+        fairseq("preprocess", "--task", "bang", *languages, *parts, "--destdir", data, "--workers", 2)
     return data
 
 
@@ -72,9 +77,9 @@ def train(data: Path, folder: Path, updates: int) -> Path:
     finished = folder / "trained"
     if not finished.exists():
         options = [str(part) for option in TRAINING.items() for part in option]
-        progress = ["--log-format", "tqdm", "--log-interval", 20]
+        progress = ["--log-format", "tqdm", "--log-interval", 100]
         schedule = ["--total-num-update", updates, "--max-update", updates]
-        saving = ["--no-epoch-checkpoints", "--save-interval-updates", 200, "--keep-interval-updates", 1]
+        saving = ["--no-epoch-checkpoints", "--save-interval-updates", 1500, "--keep-interval-updates", 1]
         fairseq("train", data, "--task", "bang", "--cpu", "--save-dir", folder, *options, *progress, *schedule, *saving)
         finished.touch()
     return checkpoint
@@ -88,6 +93,12 @@ def modes() -> list:
     return [
         Mode("AR, beam 4", {"decoding": "ar"}, {"beam": 4, **limits}),
         Mode("AR, greedy", {"decoding": "ar"}, {"beam": 1, **limits}),
+        *(Mode(f"speculative, K={k}", {"decoding": "speculative", "block_size": k}, limits) for k in SPECULATIVE),
+        *(
+            Mode(f"adaptive, p={p}", {"decoding": "adaptive", "block_size": 4, "confidence": p}, limits)
+            for p in CONFIDENCES
+        ),
+        *(Mode(f"semi-NAR, K={k}", {"decoding": "semi_nar", "block_size": k}, limits) for k in (2, 3, 4)),
         Mode("NAR", {"decoding": "nar", "nar_chunk": 16}, limits),
     ]
 
@@ -119,7 +130,7 @@ def compare(checkpoint: Path, data: Path, raw: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is written")
-    parser.add_argument("--updates", type=int, default=800, help="training updates")
+    parser.add_argument("--updates", type=int, default=4500, help="training updates")
     parser.add_argument("--most", type=int, help="use at most this many words of each split (for trials)")
     args = parser.parse_args()
     data = prepare(args.folder, args.most)

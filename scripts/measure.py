@@ -1,5 +1,6 @@
 """Time and judge decoding modes of one checkpoint side by side."""
 
+import contextlib
 import time
 from argparse import Namespace
 from dataclasses import asdict, dataclass
@@ -8,6 +9,8 @@ from typing import Optional
 
 from fairseq import checkpoint_utils
 from tqdm import tqdm
+
+from bang_plugin.decoding.quantize import pack_for_inference
 
 
 @dataclass
@@ -25,6 +28,9 @@ class Measurement:
 
     Attributes:
         ms_per_sentence: median over sentences written one at a time, milliseconds.
+        spread: half the distance between the quartiles of those times, as a share of the median; sentences differ
+            in length, so it is more than the clock's uncertainty.
+        encoder_ms: median of the encoder's part of it.
         sentences_per_second: at ``batch_size``, the fastest of those tried.
         passes: mean decoder passes of a sentence written alone.
         hypotheses: text of every test sentence, in order.
@@ -32,6 +38,8 @@ class Measurement:
 
     name: str
     ms_per_sentence: float
+    spread: float
+    encoder_ms: float
     sentences_per_second: float
     batch_size: int
     passes: float
@@ -49,16 +57,27 @@ class Workbench:
         checkpoint: file that fairseq-train wrote.
         data: folder that fairseq-preprocess wrote.
         split: part of the data to write.
+        sentences: write only the first so many.
+        quantize: precision of the linear layers, as ``--quantize``.
     """
 
-    def __init__(self, checkpoint: str, data: str, split: str = "test"):
+    def __init__(
+        self,
+        checkpoint: str,
+        data: str,
+        split: str = "test",
+        sentences: Optional[int] = None,
+        quantize: str = "none",
+    ):
         self.models, _, self.task = checkpoint_utils.load_model_ensemble_and_task(
             [checkpoint], arg_overrides={"data": data}
         )
         for model in self.models:
             model.eval()
+            pack_for_inference(model, quantize)
         self.task.load_dataset(split)
         self.dataset = self.task.dataset(split)
+        self.size = min(sentences or len(self.dataset), len(self.dataset))
 
     def generator(self, mode: Mode):
         for option, value in mode.task.items():
@@ -67,7 +86,7 @@ class Workbench:
 
     def batches(self, batch_size: int, limit: Optional[int] = None) -> list:
         """Collated batches of similar source lengths."""
-        order = sorted(range(limit or len(self.dataset)), key=lambda i: (self.dataset.src_sizes[i], i))
+        order = sorted(range(limit or self.size), key=lambda i: (self.dataset.src_sizes[i], i))
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         return [self.dataset.collater([self.dataset[i] for i in batch]) for batch in batches]
 
@@ -86,6 +105,25 @@ class Workbench:
         return self.models[0].decoder.num_passes
 
 
+@contextlib.contextmanager
+def stopwatch(module):
+    """Collects the seconds that each call of ``module.forward`` takes (hooks would miss fairseq's generator,
+    which calls ``forward`` itself); on an accelerator, of launching it."""
+    seconds, forward = [], module.forward
+
+    def timed(*args, **kwargs):
+        start = time.perf_counter()
+        result = forward(*args, **kwargs)
+        seconds.append(time.perf_counter() - start)
+        return result
+
+    module.forward = timed
+    try:
+        yield seconds
+    finally:
+        del module.forward
+
+
 def measure(bench: Workbench, modes: list, batch_sizes=(32, 128, 512), alone: int = 200) -> list[Measurement]:
     """Measure modes on the same sentences in the same run.
 
@@ -93,46 +131,69 @@ def measure(bench: Workbench, modes: list, batch_sizes=(32, 128, 512), alone: in
     that slows down slows all of them.
 
     Args:
-        batch_sizes: tried for throughput on the whole split; the fastest counts.
+        batch_sizes: tried in this order for throughput on the whole split, until a mode gets slower.
         alone: number of sentences, spread over the split, that are timed one at a time.
 
     Returns:
         one Measurement per mode, without ``quality``.
     """
-    singles = bench.batches(1)
-    singles = singles[:: max(1, len(singles) // alone)]
-    milliseconds, passes = [[] for _ in modes], [[] for _ in modes]
-    for single in [singles[0], *tqdm(singles, desc="one at a time", unit="sentence")]:
-        for k, mode in enumerate(modes):
-            generator = bench.generator(mode)
-            before, start = bench.passes(), time.perf_counter()
-            bench.task.inference_step(generator, bench.models, single)
-            milliseconds[k].append(1000 * (time.perf_counter() - start))
-            passes[k].append(bench.passes() - before)
-    measured = []
-    progress = tqdm(total=len(modes) * len(batch_sizes), desc="in batches", unit="run")
+    singles = _write_alone(bench, modes, alone)
     speeds: list[dict] = [{} for _ in modes]
     hypotheses: list[dict] = [{} for _ in modes]
+    searching = set(range(len(modes)))
     for batch_size in batch_sizes:
         batches = bench.batches(batch_size)
-        for k, mode in enumerate(modes):
-            generator = bench.generator(mode)
+        for k in tqdm(sorted(searching), desc=f"batches of {batch_size}", unit="mode", leave=False):
+            generator = bench.generator(modes[k])
             start = time.perf_counter()
             hypotheses[k] = bench.write(generator, batches)
-            speeds[k][batch_size] = len(bench.dataset) / (time.perf_counter() - start)
-            progress.update()
-    progress.close()
+            speeds[k][batch_size] = bench.size / (time.perf_counter() - start)
+            if speeds[k][batch_size] < max(speeds[k].values()):
+                searching.remove(k)
+    measured = []
     for k, mode in enumerate(modes):
         best = max(speeds[k], key=speeds[k].get)
-        text = [bench.text(hypotheses[k][i]) for i in range(len(bench.dataset))]
+        text = [bench.text(hypotheses[k][i]) for i in range(bench.size)]
         measured.append(
             Measurement(
-                mode.name,
-                median(milliseconds[k][1:]),  # the first one warmed up
-                speeds[k][best],
-                best,
-                sum(passes[k][1:]) / len(passes[k][1:]),
-                text,
+                name=mode.name,
+                **singles[k],
+                sentences_per_second=speeds[k][best],
+                batch_size=best,
+                hypotheses=text,
             )
         )
     return measured
+
+
+def _write_alone(bench: Workbench, modes: list, alone: int) -> list[dict]:
+    """Sentences one at a time; the fields of :class:`Measurement` that they give, mode by mode."""
+    singles = bench.batches(1)
+    singles = singles[:: max(1, len(singles) // alone)]
+    total, encoder, passes = ([[] for _ in modes] for _ in range(3))
+    with stopwatch(bench.models[0].encoder) as encoding:
+        for single in [singles[0], *tqdm(singles, desc="one at a time", unit="sentence", leave=False)]:
+            for k, mode in enumerate(modes):
+                generator = bench.generator(mode)
+                before, start = bench.passes(), time.perf_counter()
+                bench.task.inference_step(generator, bench.models, single)
+                total[k].append(1000 * (time.perf_counter() - start))
+                encoder[k].append(1000 * encoding[-1])
+                passes[k].append(bench.passes() - before)
+    # the first sentence warmed up
+    return [
+        {
+            "ms_per_sentence": median(total[k][1:]),
+            "spread": spread(total[k][1:]),
+            "encoder_ms": median(encoder[k][1:]),
+            "passes": sum(passes[k][1:]) / len(singles),
+        }
+        for k in range(len(modes))
+    ]
+
+
+def spread(values: list) -> float:
+    """Half the distance between the quartiles, as a share of the median: 0.05 is "give or take 5 %"."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return (ordered[round(0.75 * last)] - ordered[round(0.25 * last)]) / 2 / median(ordered)

@@ -13,7 +13,6 @@ import argparse
 import io
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
@@ -49,9 +48,9 @@ def train(files: list[Path], model: Path, size: int) -> None:
         raise BangError(f"--size {size}: {str(error).splitlines()[-1].rpartition('] ')[2]}") from error
     model.parent.mkdir(parents=True, exist_ok=True)
     # whole or not at all
-    with tempfile.NamedTemporaryFile(dir=model.parent, delete=False) as part:
-        part.write(trained.getvalue())
-    os.replace(part.name, model)
+    part = model.with_name(f"{model.name}.part")
+    part.write_bytes(trained.getvalue())
+    os.replace(part, model)
 
 
 def load(model: Path | None, vocab: Path | None, cased: bool = False):

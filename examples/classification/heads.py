@@ -1,0 +1,68 @@
+"""What the classification head needs beyond the common steps: its data, its answers, and a peer."""
+
+import json
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from fairseq import checkpoint_utils, utils
+from tqdm import tqdm
+
+from ..work import Work, fairseq, read_lines, whole, write_lines, write_text
+
+PLUGIN = Path(__file__).parent / "bang_classifier"
+HEAD = "sentence_classification_head"
+
+
+def binarise(work: Work) -> None:
+    """Write ``bin/input0`` and ``bin/label`` for fairseq's ``sentence_prediction``."""
+    parts = {"train": "train", "valid": "dev", "test": "test"}
+    texts = [option for name, part in parts.items() for option in (f"--{name}pref", work.pieces / f"{part}.src")]
+    labels = [option for name, part in parts.items() for option in (f"--{name}pref", work.raw / f"{part}.tgt")]
+    dictionary = ["--srcdict", work.bin / "dict.src.txt"]
+    for name, options in (("input0", [*texts, *dictionary]), ("label", labels)):
+        with whole(work.bin / name) as part:
+            fairseq("preprocess", "--task", "bang", "--only-source", "--destdir", part, *options)
+
+
+def write(work: Work, run: str, checkpoint: Path) -> None:
+    """Classify the test set."""
+    utils.import_user_module(Namespace(user_dir=str(PLUGIN)))
+    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
+        [str(checkpoint)], arg_overrides={"data": str(work.bin), "no_shuffle": True}
+    )
+    model.eval()
+    dataset = task.load_dataset("test")
+    iterator = task.get_batch_iterator(dataset, max_sentences=64).next_epoch_itr(shuffle=False)
+    labels = task.label_dictionary
+    answers: dict[int, str] = {}
+    start = time.perf_counter()
+    for batch in tqdm(iterator, desc="classify", unit="batch"):
+        with torch.no_grad():
+            scores, _ = model(**batch["net_input"], classification_head_name=HEAD)
+        for i, label in zip(batch["id"].tolist(), scores.argmax(1).tolist()):
+            answers[i] = labels[label + labels.nspecial]
+    seconds = time.perf_counter() - start
+    output = work.outputs / run / "head"
+    write_lines(output.with_suffix(".txt"), (answers[i] for i in range(len(dataset))))
+    costs = {"sentences_per_second": len(dataset) / seconds, "passes": 1.0}
+    write_text(output.with_suffix(".json"), json.dumps(costs))
+
+
+def report(work: Work, runs) -> None:
+    """Print what a bag of words gets: the peer that needs no neural network."""
+    print(f"TF-IDF of words and pairs of words, logistic regression (scikit-learn): {bag_of_words(work):.2f} % right")
+
+
+def bag_of_words(work: Work) -> float:
+    """Accuracy in percent of logistic regression on TF-IDF."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    texts = {part: [read_lines(work.raw / f"{part}.{side}") for side in ("src", "tgt")] for part in ("train", "test")}
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    return 100 * make_pipeline(words, LogisticRegression(C=10, max_iter=1000)).fit(*texts["train"]).score(
+        *texts["test"]
+    )

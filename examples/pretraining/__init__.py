@@ -1,0 +1,154 @@
+"""From a folder of text to a pretrained checkpoint, and what it is worth: fine-tuning with and without it."""
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+from bang_plugin.errors import BangError
+from examples.generate import generate_one
+from examples.prepare import binarise, tokeniser
+from examples.recipe import option_list
+from examples.score import references
+from examples.train import default_gpus
+from examples.work import Work, fairseq, read_lines, whole, write_lines, write_text
+from scripts import tokenise
+from scripts.evaluate import evaluate
+from scripts.report import print_table
+
+from . import data
+from .curves import plot
+from .recipes import DECODINGS, JOINT, PRESETS, SPANS
+
+RUNS = {"from scratch": False, "pretrained": True}
+METRICS = ["bleu", "rouge"]
+
+
+def prepare(work: Work, args) -> None:
+    """Write text and pairs, split both with one tokeniser that the text has trained, and binarise them."""
+    preset = PRESETS[args.preset]
+    size = args.pieces or preset.pieces
+
+    def raw() -> None:
+        with whole(work.raw) as part:
+            part.mkdir()
+            data.text(part, args.text, args.most)
+            write_text(part / "task.txt", data.pairs(part, args.pairs, args.most))
+
+    def split() -> None:
+        with whole(work.pieces) as part:
+            part.mkdir()
+            tokenise.train([work.raw / "text.train"], part / "sentencepiece.model", size)
+            encode = tokeniser(part).encode
+            for file in sorted(work.raw.iterdir()):
+                if file.suffix in (".train", ".valid", ".src", ".tgt"):
+                    write_lines(part / file.name, map(encode, read_lines(file)))
+
+    def text() -> None:
+        parts = ["--trainpref", work.pieces / "text.train", "--validpref", work.pieces / "text.valid"]
+        with whole(work.folder / "text-bin") as part:
+            base = ["--only-source", "--task", "bang_pretraining", "--destdir", part, "--workers", args.workers]
+            fairseq("preprocess", *parts, *base)
+
+    work.step("text", {"--text": args.text, "--pairs": args.pairs, "--most": args.most}, raw)
+    work.step("pieces", {"--pieces": size}, split)
+    work.step("binarise text", {}, text)
+    dictionary = work.folder / "text-bin" / "dict.txt"
+    work.step("binarise", {}, partial(binarise, work.pieces, work.bin, dictionary, args.workers))
+
+
+def train(work: Work, args) -> None:
+    """Pretrain, then fine-tune with and without."""
+    work.require("binarise", "prepare")
+    preset = PRESETS[args.preset]
+    pretraining = [
+        SPANS,
+        preset.model,
+        preset.pretraining,
+        accumulation(preset.pretraining, preset.processes, args.gpus),
+    ]
+    run_training(work, args, "pretraining", work.folder / "text-bin", option_list(*pretraining))
+    for run, pretrained in RUNS.items():
+        start = {"--load-from-pretrained-model": (work.models / "pretraining" / "checkpoint_best.pt").resolve()}
+        options = option_list(JOINT, preset.model, preset.finetuning, start if pretrained else {})
+        run_training(work, args, run, work.bin, options)
+
+
+def accumulation(options: dict, processes: int, gpus: int) -> dict:
+    """Fewer processes than the settings are meant for take more batches per update."""
+    return {"--update-freq": int(options.get("--update-freq", 1)) * processes // max(1, min(gpus, processes))}
+
+
+def run_training(work: Work, args, run: str, folder: Path, options: list[str]) -> None:
+    """Train, or go on with an interrupted training; validation goes to ``log.json`` for the curves."""
+    options = [*options, *args.fairseq]
+    save = work.models / run
+    device = {0: ["--cpu"], 1: ["--distributed-world-size", 1]}.get(args.gpus, [])
+    log = ["--log-format", "json", "--log-interval", 50, "--log-file", save / "log.json", "--seed", 1]
+    keep = ["--no-epoch-checkpoints", "--save-dir", save]
+
+    def go() -> None:
+        save.mkdir(parents=True, exist_ok=True)
+        fairseq("train", folder, *keep, *log, *device, *options, gpus=args.gpus)
+
+    work.step(f"train {run}", {"options": " ".join(options)}, go)
+
+
+def generate(work: Work, args) -> None:
+    """Write the test set with both models, AR and NAR."""
+    for run in RUNS:
+        work.require(f"train {run}", "train")
+        model = work.models / run / "checkpoint_best.pt"
+        for decoding, options in DECODINGS.items():
+            limits = {"--truncate-source": True, "--skip-invalid-size-inputs-valid-test": True}
+            chosen = [*option_list(options, limits), *args.fairseq]
+            write = partial(generate_one, work, run, decoding, model, chosen, args.gpus)
+            work.step(f"generate {run} {decoding}", {"options": " ".join(chosen)}, write)
+
+
+def score(work: Work, args) -> None:
+    """Print the comparison; write ``scores.md``, ``scores.json`` and ``curves.png``."""
+    for run in RUNS:
+        for decoding in DECODINGS:
+            work.require(f"generate {run} {decoding}", "generate")
+    expected, rows = references(work), []
+    for run in RUNS:
+        for decoding in DECODINGS:
+            found = evaluate(read_lines(work.outputs / run / f"{decoding}.txt"), expected, METRICS)
+            rows.append({"model": run, "decoding": decoding, **{name: value.value for name, value in found.items()}})
+    write_text(work.folder / "scores.md", print_table(rows))
+    write_text(work.folder / "scores.json", json.dumps(rows, indent=1))
+    plot({run: work.models / run / "log.json" for run in RUNS}, work.folder / "curves.png")
+    print(f"\n{work.folder}/scores.md, scores.json, curves.png")
+
+
+STEPS = {"prepare": prepare, "train": train, "generate": generate, "score": score}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one step.
+
+    Raises:
+        SystemExit: with one line, if the user has to mend something.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pretraining", description=f"{__doc__} What follows -- goes to fairseq."
+    )
+    parser.add_argument("step", choices=list(STEPS))
+    parser.add_argument("--work", type=Path, default=Path("outputs/pretraining"), help="folder to work in")
+    parser.add_argument("--preset", choices=list(PRESETS), default="small")
+    parser.add_argument("--text", type=Path, help="folder with *.txt; default: documentation of installed packages")
+    parser.add_argument("--pairs", type=Path, help="folder with {src,tgt}-{dev,test}.txt.gz to fine-tune on")
+    parser.add_argument("--pieces", type=int, help="size of the sentencepiece vocabulary")
+    parser.add_argument("--most", type=int, help="at most so many documents, and pairs of each part (for trials)")
+    parser.add_argument("--gpus", type=int, default=default_gpus(), help="GPUs to use; 0: CPU (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that binarise (default: %(default)s)")
+    argv = sys.argv[1:] if argv is None else argv
+    own, fairseq_options = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    args = parser.parse_args(own)
+    args.fairseq = fairseq_options
+    try:
+        STEPS[args.step](Work(args.work), args)
+    except BangError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -1,0 +1,126 @@
+"""What one example consists of: data, tokenisation, settings and metrics; see ``scripts.published`` for its peers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.metrics import Options
+
+Flags = Mapping[str, object]  # command-line options
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to train.
+
+    Attributes:
+        options: of fairseq-train, on top of the recipe's; None leaves an option out, True makes it a bare flag.
+        decodings: names in :attr:`Recipe.decodings` by which such a model writes the test set.
+        write: writes the test set instead of fairseq-generate: ``write(work, run, checkpoint)``.
+    """
+
+    options: Flags
+    decodings: tuple[str, ...]
+    write: Callable | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An example.
+
+    Attributes:
+        name: of its folder.
+        title: a line for ``--help``.
+        source: writes ``{train,dev,test}.{src,tgt}``, a sentence per line, into a folder, of each part at
+            most so many lines: ``source(folder, most)``.
+        training: options of fairseq-train for every mode.
+        modes: ways to train, by name.
+        decodings: options of fairseq-generate, by name.
+        metrics: names that ``scripts.evaluate`` knows, with those of their numbers that the table shows.
+        judging: how texts are compared.
+        pooled: sentences with the same source count once, with all their references.
+        pieces: size of the sentencepiece vocabulary; 0: the text is symbols separated by blanks already; None: the
+            user has to say (``--vocab`` or ``--pieces``).
+        processes: workers that the settings are meant for; fewer accumulate gradients (``--update-freq``).
+        extra_data: makes more data from the pieces: ``extra_data(work)``.
+        report: what to tell beyond the table: ``report(work, runs)``, with a ``scripts.results.Run`` per
+            written test set.
+    """
+
+    name: str
+    title: str
+    source: Callable[[Path, int | None], None]
+    training: Flags
+    modes: Mapping[str, Mode]
+    decodings: Mapping[str, Flags]
+    metrics: Mapping[str, tuple[str, ...]]
+    judging: Options = Options()
+    pooled: bool = False
+    pieces: int | None = None
+    processes: int = 1
+    extra_data: Callable | None = None
+    report: Callable | None = None
+
+
+def option_list(*options: Flags) -> list[str]:
+    """Command-line arguments; later options replace earlier ones of the same name."""
+    merged = {name: value for part in options for name, value in part.items()}
+    arguments = []
+    for name, value in merged.items():
+        if value is not None:
+            arguments += [name] if value is True else [name, str(value)]
+    return arguments
+
+
+# Fine-tuning as published with the official release: 8 GPUs, Adam, inverse square root after 1,000 warm-up updates
+FINE_TUNING = {
+    "--arch": "bang_base",
+    "--criterion": "nstream_loss",
+    "--label-smoothing": 0.1,
+    "--optimizer": "adam",
+    "--adam-betas": "(0.9, 0.999)",
+    "--clip-norm": 0.1,
+    "--lr": 1e-4,
+    "--lr-scheduler": "inverse_sqrt",
+    "--warmup-updates": 1000,
+    "--weight-decay": 0.01,
+    "--dropout": 0.1,
+    "--attention-dropout": 0.1,
+    "--max-tokens": 3072,
+    "--max-source-positions": 512,
+    "--max-target-positions": 512,
+    "--truncate-source": True,
+    "--skip-invalid-size-inputs-valid-test": True,
+}
+
+BLOCK = 4  # tokens per block, and so the streams that training all modes at once needs
+
+
+def fine_tuning_modes(ar_epochs: int = 10, nar_epochs: int = 50) -> dict[str, Mode]:
+    """Training AR alone, NAR alone, and one checkpoint for all decodings (whose settings are this project's)."""
+    every = ("ar", "nar", "semi_nar", "adaptive", "speculative")
+    return {
+        "ar": Mode({"--nar-ratio": 0, "--max-epoch": ar_epochs}, ("ar",)),
+        "nar": Mode({"--nar-ratio": 1, "--max-epoch": nar_epochs}, ("nar",)),
+        "all": Mode({"--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs}, every),
+    }
+
+
+def decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:
+    """fairseq-generate's options for every decoding; AR as published (beam 4, length penalty 1.2).
+
+    Args:
+        longest: most tokens that are written.
+        collapse: drop repeated neighbours in the parallel modes, as published for NAR.
+    """
+    limit = {"--max-len-b": longest}
+    parallel = {**limit, "--collapse-repeats": True} if collapse else limit
+    block = {**parallel, "--block-size": BLOCK}
+    return {
+        "ar": {"--decoding": "ar", "--beam": 4, "--lenpen": 1.2, **limit},
+        "nar": {"--decoding": "nar", **parallel},
+        "semi_nar": {"--decoding": "semi_nar", **block},
+        "adaptive": {"--decoding": "adaptive", **block},
+        # greedy AR's own output: repetitions in it are the model's words
+        "speculative": {"--decoding": "speculative", **limit, "--block-size": BLOCK},
+    }

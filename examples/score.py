@@ -1,0 +1,75 @@
+"""Step ``score``: a table of every written test set, beside the published results."""
+
+import json
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from bang_plugin.errors import BangError
+from scripts.evaluate import evaluate, pool
+from scripts.metrics.files import write_whole
+from scripts.published import TASKS
+from scripts.report import print_table
+from scripts.results import Run, notes, plot, tabulate
+
+from .prepare import tokeniser
+from .recipe import Recipe
+from .work import Work, read_lines, write_text
+
+
+def score(recipe: Recipe, work: Work, args) -> None:
+    """Print the table and write ``scores.md``, ``scores.json`` and ``scores.png``.
+
+    Raises:
+        BangError: if nothing was written yet.
+    """
+    written = [path for folder in output_folders(recipe, work) for path in sorted(folder.glob("*.txt"))]
+    if not written:
+        raise BangError(f"{work.outputs}: nothing to score, run generate first")
+    sources, expected = read_lines(work.raw / "test.src"), references(work)
+    runs = [judge(recipe, path, sources, expected, args.meteor_jar) for path in written]
+    task = TASKS.get(recipe.name)
+    rows = tabulate(runs, task)
+    table, remarks = print_table(rows), notes(runs, task)
+    print(f"\n{remarks}", end="")
+    write_text(work.folder / "scores.md", f"{table}\n{remarks}")
+    write_text(work.folder / "scores.json", json.dumps([asdict(run) for run in runs], indent=1))
+    column = "overall" if task else next(iter(runs[0].scores))
+    write_whole(work.folder / "scores.png", partial(plot, rows, column, recipe.title))
+    if recipe.report:
+        recipe.report(work, runs)
+    print(f"\n{work.folder}/scores.md, scores.json, scores.png")
+
+
+def output_folders(recipe: Recipe, work: Work) -> list[Path]:
+    """Folders of runs, in the order of the recipe's modes."""
+    order = list(recipe.modes)
+    folders = work.outputs.glob("*/") if work.outputs.exists() else []
+    return sorted(folders, key=lambda folder: (order.index(folder.name.removesuffix("-distil")), folder.name))
+
+
+def references(work: Work) -> list[list[str]]:
+    """The texts that each test sentence may be: those of ``test.refs``, else its one target.
+
+    They go through the tokeniser, as what is judged does: word pieces lower-case and set punctuation apart.
+    """
+    splitter = tokeniser(work.pieces)
+    several = work.raw / "test.refs"
+    lines = read_lines(several if several.exists() else work.raw / "test.tgt")
+    return [[splitter.decode(splitter.encode(text)) for text in line.split("\t")] for line in lines]
+
+
+def judge(recipe: Recipe, path: Path, sources: list[str], expected: list[list[str]], meteor_jar: Path | None) -> Run:
+    """Scores of one written test set, and what writing it took."""
+    hypotheses = read_lines(path)
+    if recipe.pooled:
+        hypotheses, expected = pool(sources, hypotheses, expected)
+    options = replace(recipe.judging, meteor_jar=meteor_jar)
+    found = evaluate(hypotheses, expected, list(recipe.metrics), options)
+    found = {name: found[name] for names in recipe.metrics.values() for name in names if name in found}
+    return Run(
+        f"{path.parent.name}, {path.stem}",
+        {name: score.value for name, score in found.items()},
+        {name: score.signature for name, score in found.items()},
+        json.loads(path.with_suffix(".json").read_text()),
+    )

@@ -1,0 +1,137 @@
+"""Step ``train``: fairseq-train, and a teacher's targets to train on (sequence distillation)."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from .prepare import binarise
+from .recipe import Recipe, option_list
+from .work import Work, fairseq, read_lines, write_lines
+
+TEACHER, DISTILLED = "ar", "-distil"
+
+
+def run_name(mode: str, distil: bool) -> str:
+    """Name of a run: its mode, and whether it learns from a teacher."""
+    return mode + DISTILLED if distil else mode
+
+
+def train(recipe: Recipe, work: Work, args) -> None:
+    """Train every mode asked for."""
+    work.require("binarise", "prepare")
+    if args.distil:
+        distil(recipe, work, args)
+    for mode in args.mode or recipe.modes:
+        if args.distil and mode == TEACHER:
+            continue
+        run = run_name(mode, args.distil)
+        options = training_options(recipe, mode, args)
+        settings = {"options": " ".join(options)}
+        work.step(f"train {run}", settings, partial(train_run, work, run, options, args.gpus))
+
+
+def training_options(recipe: Recipe, mode: str, args) -> list[str]:
+    """fairseq-train's options; what the user gave after ``--`` comes last, and so wins."""
+    options = [{"--task": "bang", "--no-epoch-checkpoints": True}, recipe.training, recipe.modes[mode].options]
+    if recipe.processes > 1:
+        options.append({"--update-freq": max(1, recipe.processes // max(args.gpus, 1))})
+    if args.updates:
+        length = {"--max-update": args.updates, "--max-epoch": None}
+        if "polynomial_decay" in option_list(*options):
+            length["--total-num-update"] = args.updates
+        options.append(length)
+    if args.pretrained:
+        options.append({"--load-from-pretrained-model": args.pretrained.resolve()})
+    return [*option_list(*options), *args.fairseq]
+
+
+def train_run(work: Work, run: str, options: list[str], gpus: int) -> None:
+    """Train, or go on with an interrupted training."""
+    data = work.folder / f"bin{DISTILLED}" if run.endswith(DISTILLED) else work.bin
+    device = {0: ["--cpu"], 1: ["--distributed-world-size", 1]}.get(gpus, [])
+    progress = ["--log-interval", 50, "--seed", 1]
+    fairseq("train", data, "--save-dir", work.models / run, *progress, *device, *options, gpus=gpus)
+
+
+def checkpoint(work: Work, run: str) -> Path:
+    """The run's best checkpoint by validation loss.
+
+    Raises:
+        BangError: if it was not trained yet.
+    """
+    work.require(f"train {run}", f"train --mode {run.removesuffix(DISTILLED)}")
+    return work.models / run / "checkpoint_best.pt"
+
+
+def distil(recipe: Recipe, work: Work, args) -> None:
+    """Let the AR model write the training targets anew, in shards, and binarise them.
+
+    Shards that are there already are kept. With several GPUs, each writes a shard at a time.
+    """
+    teacher = checkpoint(work, TEACHER)
+    folder = work.folder / "distilled"
+
+    sentences = len(read_lines(work.pieces / "train.src"))
+    # fairseq deals out batches: every shard has to get one
+    batches = {"--max-tokens": 12000, "--batch-size": max(1, sentences // (2 * args.shards))}
+
+    def write(shard: int) -> None:
+        output = folder / f"shard{shard}-of-{args.shards}.txt"
+        if not output.exists():
+            device = ["--cpu"] if args.gpus == 0 else []
+            pick = ["--distributed-world-size", args.shards, "--distributed-rank", shard, "--gen-subset", "train"]
+            limits = option_list(recipe.decodings[TEACHER], input_limits(recipe, TEACHER), batches)
+            options = ["--task", "bang", "--path", teacher, "--no-progress-bar", *pick, *limits, *device]
+            visible = shard % args.gpus if args.gpus > 1 else None
+            fairseq("generate", work.bin, *options, output=output, visible=visible)
+
+    def make() -> None:
+        with ThreadPoolExecutor(max(1, args.gpus)) as pool:
+            for _ in tqdm(pool.map(write, range(args.shards)), total=args.shards, desc="distil", unit="shard"):
+                pass
+        outputs = [folder / f"shard{shard}-of-{args.shards}.txt" for shard in range(args.shards)]
+        write_targets(work, folder, outputs)
+        binarise(work.pieces, work.folder / f"bin{DISTILLED}", work.bin / "dict.src.txt", args.workers, folder)
+
+    work.step("distil", {"--shards": args.shards}, make)
+
+
+def input_limits(recipe: Recipe, mode: str) -> dict:
+    """The options of a mode's training that say how long a sentence may be."""
+    names = ("--max-source-positions", "--max-target-positions", "--truncate-source")
+    trained = {**recipe.training, **recipe.modes[mode].options}
+    limits = {name: trained.get(name) for name in names}
+    return {**limits, "--skip-invalid-size-inputs-valid-test": True}
+
+
+def hypotheses(log: Path) -> dict[int, str]:
+    """Best hypothesis, in pieces, of each sentence that fairseq-generate wrote, by its number."""
+    found = {}
+    for line in read_lines(log):
+        match = re.match(r"H-(\d+)\t\S+\t?(.*)$", line)
+        if match:
+            found.setdefault(int(match[1]), match[2])
+    return found
+
+
+def write_targets(work: Work, folder: Path, outputs: list[Path]) -> None:
+    """Gather the shards as ``train.tgt``, with the ``train.src`` that they belong to.
+
+    A sentence that the teacher did not write, its target being longer than the model allows, keeps its target.
+    """
+    written = {}
+    for output in outputs:
+        written.update(hypotheses(output))
+    own = read_lines(work.pieces / "train.tgt")
+    print(f"distil: the teacher wrote {len(written)} of {len(own)} targets")
+    write_lines(folder / "train.src", read_lines(work.pieces / "train.src"))
+    write_lines(folder / "train.tgt", (written.get(i, target) for i, target in enumerate(own)))
+
+
+def default_gpus() -> int:
+    """GPUs of this machine."""
+    return torch.cuda.device_count()

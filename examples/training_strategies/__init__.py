@@ -1,0 +1,60 @@
+"""How training choices change AR and NAR quality: one small task, many ways to train."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from scripts import pronunciations
+from scripts.demo import TRAINING
+from scripts.metrics.files import write_whole
+
+from ..recipe import Mode, Recipe, decodings
+from ..work import read_lines, write_lines
+
+UPDATES = 300
+BOTH = ("ar", "nar")
+
+
+def source(folder: Path, most: int | None) -> None:
+    """Spelling to phonemes from the CMU pronouncing dictionary, with all pronunciations of the test words."""
+    with tempfile.TemporaryDirectory() as temporary:
+        pronunciations.write(Path(temporary), most)
+        for file in Path(temporary).iterdir():
+            write_lines(folder / file.name.replace("valid", "dev"), read_lines(file))
+
+
+def joint(**changes) -> Mode:
+    """The base line, with some options changed."""
+    return Mode({f"--{name.replace('_', '-')}": value for name, value in changes.items()}, BOTH)
+
+
+def report(work, runs) -> None:
+    """Plot word error rates as bars, a pair per strategy."""
+    from .plot import plot_strategies
+
+    write_whole(work.folder / "strategies.png", partial(plot_strategies, runs))
+
+
+RECIPE = Recipe(
+    name="training_strategies",
+    title="Learning-rate schedules, clipping, smoothing, dropout, joint and separate training, distillation.",
+    source=source,
+    training={**TRAINING, "--max-update": UPDATES, "--total-num-update": UPDATES},
+    modes={
+        # separate training; the name makes it the teacher of --distil
+        "ar": Mode({"--nar-ratio": 0}, ("ar",)),
+        "nar": Mode({"--nar-ratio": 1}, ("nar",)),
+        "joint": joint(),
+        "inverse_sqrt": joint(lr_scheduler="inverse_sqrt", total_num_update=None),
+        "cosine": joint(lr_scheduler="cosine", total_num_update=None),
+        "constant": joint(lr_scheduler="fixed", total_num_update=None),
+        "no_clipping": joint(clip_norm=0),
+        "clip_0.1": joint(clip_norm=0.1),
+        "smoothing_0.1": joint(label_smoothing=0.1),
+        "dropout_0.1": joint(dropout=0.1),
+    },
+    decodings={name: {**options, "--beam": 1} for name, options in decodings(longest=40, collapse=False).items()},
+    metrics={"per": ("phoneme_error_rate",), "wer": ("word_error_rate",)},
+    pieces=0,
+    report=report,
+)

@@ -1,0 +1,178 @@
+"""Who takes part in ``peers``: each writes a given number of tokens for every source of a batch."""
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+from fairseq.sequence_generator import SequenceGenerator
+
+from bang_plugin.decoding.adaptive import adaptive
+from bang_plugin.decoding.speculative import speculative
+from bang_plugin.errors import BangError
+
+from . import models
+
+
+@dataclass
+class Contestant:
+    """A program that writes.
+
+    Attributes:
+        write: ``write(sample, length)`` writes ``length`` tokens, the end symbol included, for every source of a
+            fairseq batch; ``max_len_b`` and ``min_len`` force the length.
+        encoder: module whose time is told apart; None where it cannot be seen.
+    """
+
+    write: Callable
+    encoder: object = None
+
+
+def _limits(length: int) -> dict:
+    return {"max_len_a": 0, "max_len_b": length - 1, "min_len": length - 1}
+
+
+def bang_contestants(model, dictionary, block_size: int, kept: int, max_positions: int) -> dict[str, Contestant]:
+    """Our five modes.
+
+    Random weights agree with no draft, and a trained model's agreement depends on the data, so what
+    adaptive and speculative keep is prescribed: ``kept`` tokens of every ``block_size``. The work that
+    they do for it is theirs.
+    """
+
+    def contestant(beam=1, script=None, **task):
+        bench = models.make_task(dictionary, max_positions, block_size=block_size, **task)
+
+        @cache
+        def generator(length):
+            built = bench.build_generator([model], Namespace(beam=beam, **_limits(length)))
+            if script:
+                built.mode = partial(script, kept=kept, block_size=block_size)
+            return built
+
+        def write(sample, length):
+            return bench.inference_step(generator(length), [model], sample)
+
+        return Contestant(write, model.encoder)
+
+    assumption = f"{kept} of {block_size} kept"
+    return {
+        "bang ar, beam 4": contestant(decoding="ar", beam=4),
+        "bang ar, greedy": contestant(decoding="ar"),
+        f"bang speculative, {assumption}": contestant(decoding="speculative", script=scripted_speculative),
+        f"bang adaptive, {assumption}": contestant(decoding="adaptive", script=scripted_adaptive),
+        f"bang semi_nar, K={block_size}": contestant(decoding="semi_nar"),
+        "bang nar": contestant(decoding="nar"),
+    }
+
+
+def scripted_adaptive(session, writing, kept: int, block_size: int):
+    """Adaptive decoding that is sure of ``kept`` tokens of each block."""
+    step = adaptive(session, writing, block_size, confidence=0.0)
+
+    def scripted():
+        found = step()
+        return found._replace(counts=torch.full_like(found.counts, kept))
+
+    return scripted
+
+
+def scripted_speculative(session, writing, kept: int, block_size: int):
+    """Speculative decoding whose pass confirms so much of each draft that ``kept`` tokens are written.
+
+    What the model chose is overwritten by one token everywhere, and by another one as the first token
+    of the chains behind the prescribed disagreement.
+    """
+    choose = writing.choose
+    plain = writing.eos + 2
+
+    def scripted_choice(logits, normaliser, index=None):
+        tokens, scores = choose(logits, normaliser, index)
+        ends = tokens == writing.eos
+        tokens = torch.full_like(tokens, plain).unflatten(1, (-1, block_size))
+        tokens[:, kept - 1 :, 0] = plain + 1
+        return tokens.flatten(1).masked_fill(ends, writing.eos), scores
+
+    writing.choose = scripted_choice
+    return speculative(session, writing, block_size)
+
+
+def fairseq_transformer(model, dictionary) -> dict[str, Contestant]:
+    """fairseq's Transformer under its own search."""
+
+    @cache
+    def generator(beam, length):
+        return SequenceGenerator([model], dictionary, beam, **_limits(length))
+
+    def write(sample, length, beam):
+        return generator(beam, length).generate([model], sample)
+
+    return {
+        "fairseq transformer, beam 4": Contestant(partial(write, beam=4), model.encoder),
+        "fairseq transformer, greedy": Contestant(partial(write, beam=1), model.encoder),
+    }
+
+
+def fairseq_nat(model, dictionary) -> dict[str, Contestant]:
+    """fairseq's one-pass model; its length predictor is computed and then overruled."""
+    from fairseq.iterative_refinement_generator import IterativeRefinementGenerator
+
+    generator = IterativeRefinementGenerator(dictionary, max_iter=0, adaptive=False)
+
+    def write(sample, length):
+        bsz = len(sample["net_input"]["src_tokens"])
+        model.decoder.forward_length_prediction = lambda *unused, **also: torch.full((bsz,), length)
+        return generator.generate([model], sample)
+
+    return {"fairseq nonautoregressive_transformer": Contestant(write, model.encoder)}
+
+
+def ctranslate2_transformer(model, size: models.Size, dictionary, types=("float32", "int8")) -> dict[str, Contestant]:
+    """CTranslate2 on fairseq's Transformer.
+
+    Raises:
+        BangError: if it is not installed.
+    """
+    try:
+        import ctranslate2
+        from ctranslate2.converters import fairseq as reading
+        from ctranslate2.specs import common_spec, transformer_spec
+    except ImportError as error:
+        raise BangError("this contestant needs CTranslate2: pip install ctranslate2") from error
+
+    class Converter(ctranslate2.converters.Converter):
+        """Converts the model in memory; CTranslate2's own converter wants a checkpoint file."""
+
+        @torch.no_grad()
+        def _load(self):
+            spec = transformer_spec.TransformerSpec.from_config(
+                (size.layers, size.layers), size.heads, pre_norm=False, activation=common_spec.Activation.RELU
+            )
+            reading.set_transformer_encoder(spec.encoder, model.encoder)
+            reading.set_transformer_decoder(spec.decoder, model.decoder)
+            vocabulary = ["<blank>" if symbol == "<pad>" else symbol for symbol in dictionary.symbols]
+            spec.register_source_vocabulary(vocabulary)
+            spec.register_target_vocabulary(vocabulary)
+            spec.config.decoder_start_token, spec.config.add_source_eos = spec.config.eos_token, True
+            return spec
+
+    def write(sample, length, translator, beam):
+        words = [[dictionary[token] for token in row[:-1]] for row in sample["net_input"]["src_tokens"].tolist()]
+        # its limits do not count the end symbol, but neither do they force one
+        return translator.translate_batch(
+            words, beam_size=beam, max_decoding_length=length, min_decoding_length=length, max_batch_size=len(words)
+        )
+
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        Converter().convert(folder, force=True)
+        for kind in types:
+            translator = ctranslate2.Translator(
+                folder, device="cpu", compute_type=kind, intra_threads=torch.get_num_threads(), inter_threads=1
+            )
+            for beam, name in ((4, "beam 4"), (1, "greedy")):
+                run = partial(write, translator=translator, beam=beam)
+                found[f"ctranslate2 {kind}, {name}"] = Contestant(run)
+    return found

@@ -1,0 +1,190 @@
+"""``decode``: every decoding mode of one checkpoint on one binarised test set, and the modes' quality.
+
+With ``--arrangements`` also the two ways to arrange speculative decoding: verifying a draft and drafting the next
+in one pass, as the package does, or in passes of their own.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from bang_plugin.decoding.quantize import QUANTIZE
+from scripts.measure import Measurement, Mode, Workbench, measure
+
+from .machine import describe
+from .output import Output
+from .separate import separate_speculative
+
+GREEDY, BEAM = "ar, greedy", "ar, beam 4"
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("checkpoint", help="file that fairseq-train wrote")
+    parser.add_argument("data", help="folder that fairseq-preprocess wrote")
+    parser.add_argument("--split", default="test", help="part of the data")
+    parser.add_argument("--sentences", type=int, help="only the first so many")
+    parser.add_argument("--references", type=Path, help="a line per sentence, several separated by tabs")
+    parser.add_argument("--metrics", nargs="+", default=["bleu"], help="for the references: see scripts.evaluate")
+    parser.add_argument("--block-sizes", type=int, nargs="+", default=[4], help="of the block modes")
+    parser.add_argument("--confidence", type=float, nargs="+", default=[0.9], help="of adaptive")
+    parser.add_argument("--nar-chunk", type=int, default=32, help="masks per pass of nar")
+    parser.add_argument("--lenpen", type=float, default=1.0, help="of beam search")
+    parser.add_argument("--max-len-b", type=int, default=200, help="longest output")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32, 128, 512], help="tried until slower")
+    parser.add_argument("--alone", type=int, default=100, help="sentences that are timed one at a time")
+    parser.add_argument("--quantize", nargs="+", choices=QUANTIZE[1:], default=[], help="compare these with float32")
+    parser.add_argument("--arrangements", action="store_true", help="compare two arrangements of speculative decoding")
+
+
+def modes(args) -> list[Mode]:
+    """AR twice, then every mode with the settings asked for."""
+    limits = {"max_len_b": args.max_len_b}
+    beam = {"beam": 4, "lenpen": args.lenpen, **limits}
+    found = [
+        Mode(BEAM, {"decoding": "ar"}, beam),
+        Mode(GREEDY, {"decoding": "ar"}, {"beam": 1, **limits}),
+        Mode("nar", {"decoding": "nar", "nar_chunk": args.nar_chunk}, limits),
+    ]
+    for size in args.block_sizes:
+        found.append(Mode(f"semi_nar, K={size}", {"decoding": "semi_nar", "block_size": size}, limits))
+        for confidence in args.confidence:
+            options = {"decoding": "adaptive", "block_size": size, "confidence": confidence}
+            found.append(Mode(f"adaptive, K={size} p={confidence}", options, limits))
+        found.append(Mode(f"speculative, K={size}", {"decoding": "speculative", "block_size": size}, limits))
+    return found
+
+
+def run(args: argparse.Namespace) -> Output:
+    """Compare, print and save."""
+    if args.quick:
+        args.alone, args.batch_sizes, args.sentences = 3, [4], 8
+    bench = Workbench(args.checkpoint, args.data, args.split, args.sentences)
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    out = Output(args.folder, "decode", describe(), settings)
+    results = measure(bench, modes(args), args.batch_sizes, args.alone)
+    rows = table(results, quality(results, args))
+    out.table(f"{bench.size} sentences of {args.data}", rows)
+    greedy = next(r for r in results if r.name == GREEDY)
+    for result in results:
+        if result.name.startswith("speculative"):
+            same = sum(a == b for a, b in zip(result.hypotheses, greedy.hypotheses))
+            out.fact(f"{result.name}: sentences equal to greedy AR", f"{same} of {len(greedy.hypotheses)}")
+    if args.quantize:
+        out.table("Linear layers in lower precision", lower_precision(results, args))
+    if args.arrangements:
+        out.table("Speculative decoding, two arrangements", arrangements(bench, args))
+    out.save(partial(_draw, rows))
+    return out
+
+
+def quality(results: list[Measurement], args) -> list[dict]:
+    """Scores of every mode if there are references."""
+    if not args.references:
+        return [{} for _ in results]
+    from scripts.evaluate import evaluate
+
+    references = [line.split("\t") for line in args.references.read_text().splitlines()[: args.sentences]]
+    scores = [evaluate(result.hypotheses, references, args.metrics) for result in results]
+    return [{name: score.value for name, score in found.items()} for found in scores]
+
+
+def table(results: list[Measurement], qualities: list[dict]) -> list[dict]:
+    """One row per mode; ratios say how many times as fast as AR in this run a mode is."""
+    by_name = {result.name: result for result in results}
+    rows = []
+    for result, scores in zip(results, qualities):
+        row = {
+            "decoding": result.name,
+            "ms, batch 1": result.ms_per_sentence,
+            "± %": 100 * result.spread,
+            "encoder ms": result.encoder_ms,
+            "decoder ms": result.ms_per_sentence - result.encoder_ms,
+            "passes": result.passes,
+            "sentences / s": result.sentences_per_second,
+            "at batch": result.batch_size,
+        }
+        for name in (GREEDY, BEAM):
+            other = by_name[name]
+            row[f"x {name}, batch 1"] = other.ms_per_sentence / result.ms_per_sentence
+            row[f"x {name}, best batch"] = result.sentences_per_second / other.sentences_per_second
+        rows.append({**row, **scores})
+    return rows
+
+
+def lower_precision(float32: list[Measurement], args) -> list[dict]:
+    """Speed, quality and agreement of every mode with float32, for every precision asked for."""
+    rows = []
+    for precision in args.quantize:
+        bench = Workbench(args.checkpoint, args.data, args.split, args.sentences, precision)
+        results = measure(bench, modes(args), args.batch_sizes, args.alone)
+        for result, exact, scores in zip(results, float32, quality(results, args)):
+            rows.append(
+                {
+                    "decoding": f"{result.name}, {precision}",
+                    "ms, batch 1": result.ms_per_sentence,
+                    "x float32, batch 1": exact.ms_per_sentence / result.ms_per_sentence,
+                    "x float32, best batch": result.sentences_per_second / exact.sentences_per_second,
+                    "tokens agreeing %": 100 * agreement(result.hypotheses, exact.hypotheses),
+                    **scores,
+                }
+            )
+    return rows
+
+
+def agreement(texts: list[str], others: list[str]) -> float:
+    """Share of tokens that both have at the same place."""
+    pairs = [(text.split(), other.split()) for text, other in zip(texts, others)]
+    equal = sum(a == b for text, other in pairs for a, b in zip(text, other))
+    return equal / max(sum(max(len(text), len(other)) for text, other in pairs), 1)
+
+
+class _Arrangements(Workbench):
+    """The workbench with a mode ``separate`` that the package does not have."""
+
+    def __init__(self, bench: Workbench):
+        self.__dict__.update(bench.__dict__)
+
+    def generator(self, mode: Mode):
+        generator = super().generator(mode)
+        if mode.name.startswith("separate"):
+            generator.mode = partial(separate_speculative, block_size=mode.task["block_size"])
+        return generator
+
+
+def arrangements(bench: Workbench, args) -> list[dict]:
+    """Merged and separate passes for every block size, in one run."""
+    limits = {"max_len_b": args.max_len_b}
+    compared = []
+    for size in args.block_sizes:
+        options = {"decoding": "speculative", "block_size": size}
+        compared += [Mode(f"{name} passes, K={size}", options, limits) for name in ("merged", "separate")]
+    results = measure(_Arrangements(bench), compared, args.batch_sizes, args.alone)
+    rows = []
+    for merged, separate in zip(results[::2], results[1::2]):
+        for result in (merged, separate):
+            rows.append(
+                {
+                    "arrangement": result.name,
+                    "passes": result.passes,
+                    "ms, batch 1": result.ms_per_sentence,
+                    "± %": 100 * result.spread,
+                    "sentences / s": result.sentences_per_second,
+                    "at batch": result.batch_size,
+                    "equal outputs": result.hypotheses == merged.hypotheses,
+                }
+            )
+    return rows
+
+
+def _draw(rows: list[dict], figure) -> None:
+    """Time at batch 1, encoder and decoder apart, beside throughput."""
+    left, right = figure.subplots(1, 2, sharey=True)
+    names = [row["decoding"] for row in rows]
+    encoder = [row["encoder ms"] for row in rows]
+    left.barh(names, encoder, label="encoder")
+    left.barh(names, [row["decoder ms"] for row in rows], left=encoder, label="decoder and search")
+    left.set(xlabel="ms per sentence, batch 1")
+    left.legend()
+    right.barh(names, [row["sentences / s"] for row in rows], color="C2")
+    right.set(xlabel="sentences per second, best batch")
+    left.invert_yaxis()

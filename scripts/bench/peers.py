@@ -1,0 +1,210 @@
+"""``peers``: our five modes against fairseq's Transformer, CTranslate2 and fairseq's one-pass model.
+
+All have bang_base's dimensions and random weights; every one writes exactly the asked number of tokens. Random
+weights say nothing about quality, only about work; where the work depends on what a model is sure of, that
+is prescribed and part of the contestant's name.
+"""
+
+from functools import partial
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bang_plugin.decoding.quantize import QUANTIZE, pack_for_inference
+from scripts.measure import stopwatch
+
+from . import models
+from .contestants import bang_contestants, ctranslate2_transformer, fairseq_nat, fairseq_transformer
+from .machine import describe, matmul_rate
+from .output import Output
+from .timing import interleave
+
+REFERENCE = "bang ar, beam 4"
+MATMULS = ("mm", "addmm", "bmm", "baddbmm", "_linear_pointwise", "linear_dynamic")
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--checkpoint", help="time this BANG checkpoint instead of random weights (needs --data)")
+    parser.add_argument("--data", help="its binarised data, for the dictionary")
+    parser.add_argument("--sources", type=int, nargs="+", default=[128, 400], help="source tokens")
+    parser.add_argument("--outputs", type=int, nargs="+", default=[12, 26], help="output tokens")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="tried for throughput")
+    parser.add_argument("--block-size", type=int, default=4, help="of the block modes")
+    parser.add_argument("--kept", type=int, default=2, help="tokens that adaptive and speculative keep per pass")
+    parser.add_argument("--quantize", choices=QUANTIZE, default="none", help="of our linear layers")
+    parser.add_argument("--no-packing", action="store_true", help="leave our linear layers to torch, to see the gain")
+    parser.add_argument("--only", nargs="+", default=[], help="only contestants whose name holds one of these")
+    parser.add_argument("--without", nargs="+", default=[], help="no contestants whose name holds one of these")
+
+
+def contestants(args) -> tuple:
+    """The dictionary of the sources, and everybody who was asked for by name."""
+    size = models.QUICK if args.quick else models.BASE
+    positions = max(*args.sources, *args.outputs, 8)
+    if args.checkpoint:
+        from scripts.measure import Workbench
+
+        bench = Workbench(args.checkpoint, args.data)
+        ours, dictionary = bench.models[0], bench.task.source_dictionary
+        size = models.Size(*(ours.cfg[f"encoder_{key}"] for key in models.CONFIG_NAMES), len(dictionary))
+    else:
+        dictionary = models.make_dictionary(size)
+        ours = models.bang(size, dictionary, args.block_size, positions)
+    if not args.no_packing:
+        pack_for_inference(ours, args.quantize)
+    found = bang_contestants(ours.eval(), dictionary, args.block_size, args.kept, positions)
+    transformer = models.transformer(size, dictionary, positions).eval()
+    found |= fairseq_transformer(transformer, dictionary)
+    if "ctranslate2" not in args.without:
+        found |= ctranslate2_transformer(transformer, size, dictionary)
+    found |= fairseq_nat(models.nonautoregressive_transformer(size, dictionary, positions).eval(), dictionary)
+    wanted = {
+        name: one
+        for name, one in found.items()
+        if not any(part in name for part in args.without)
+        and (not args.only or name == REFERENCE or any(part in name for part in args.only))
+    }
+    return dictionary, wanted
+
+
+def run(args) -> Output:
+    """Compare, print and save."""
+    if args.quick:
+        args.sources, args.outputs, args.batch_sizes, args.rounds = [7], [5], [2], 1
+    dictionary, wanted = contestants(args)
+    out = Output(args.folder, "peers", describe(args.device), {**vars(args), "folder": str(args.folder)})
+    out.fact("matmul rate of this machine (GFLOP/s)", matmul_rate(size=256 if args.quick else 2048) / 1e9)
+    everything = []
+    for source in args.sources:
+        for length in args.outputs:
+            rows = compare(wanted, dictionary, source, length, args)
+            out.table(f"{source} source tokens, {length} output tokens", rows)
+            everything += [{"source": source, "output": length, **row} for row in rows]
+    losing = where_nar_does_not_pay(everything)
+    if losing:
+        out.table("Where NAR does not pay: settings and peers that it beats by less than 2 times", losing)
+    if "bang nar" in wanted:
+        source, length = args.sources[0], args.outputs[-1]
+        shares, total = profiled(partial(wanted["bang nar"].write, models.sources(dictionary, 1, source), length))
+        out.table(f"NAR, batch 1, {source} -> {length} tokens: where the time goes", shares)
+        out.fact("share of time inside matrix products", total)
+    out.save(partial(_draw, everything))
+    return out
+
+
+def compare(wanted: dict, dictionary, source: int, length: int, args) -> list[dict]:
+    """Batch 1 and the best batch of one setting; ratios are times over that of our beam-4 AR."""
+    single = _timed(wanted, models.sources(dictionary, 1, source), length, args.rounds, args)
+    speeds = {name: {} for name in wanted}
+    for batch in args.batch_sizes:
+        still = {name: one for name, one in wanted.items() if not _slower(speeds[name])}
+        timings, _ = _timed(still, models.sources(dictionary, batch, source), length, max(args.rounds // 3, 1), args)
+        for name, timing in timings.items():
+            speeds[name][batch] = batch / timing.median
+    timings, encoding = single
+    rows = []
+    for name in wanted:
+        total, encoder = timings[name].median, encoding[name]
+        best = max(speeds[name], key=speeds[name].get)
+        rows.append(
+            {
+                "contestant": name,
+                "ms, batch 1": 1000 * total,
+                "± %": 100 * timings[name].spread,
+                "encoder ms": 1000 * encoder if encoder else "",
+                "decoder ms": 1000 * (total - encoder) if encoder else "",
+                "x our beam 4": timings[REFERENCE].median / total,
+                "sentences / s": speeds[name][best],
+                "at batch": best,
+                "x its throughput": speeds[name][best] / max(speeds[REFERENCE].values()),
+            }
+        )
+    return rows
+
+
+def _slower(speeds: dict) -> bool:
+    """Whether the last batch size tried was slower than one before it."""
+    return bool(speeds) and list(speeds.values())[-1] < max(speeds.values())
+
+
+def _timed(wanted: dict, sample: dict, length: int, rounds: int, args) -> tuple[dict, dict]:
+    """Timings of one batch, and the median seconds of the encoder's part (None where it cannot be seen)."""
+    encoding = {name: [] for name in wanted}
+
+    def once(name):
+        one = wanted[name]
+        if one.encoder is None:
+            return one.write(sample, length)
+        with stopwatch(one.encoder) as seconds:
+            one.write(sample, length)
+        encoding[name] += seconds
+
+    label = f"batch of {len(sample['id'])}"
+    timings = interleave({n: partial(once, n) for n in wanted}, rounds, args.device, label, args.seconds)
+    middle = {name: sorted(found[1:])[len(found[1:]) // 2] if found[1:] else None for name, found in encoding.items()}
+    return timings, middle
+
+
+def where_nar_does_not_pay(rows: list[dict]) -> list[dict]:
+    """All settings in which some left-to-right contestant comes near NAR or ahead of it."""
+    losing = []
+    for nar in (row for row in rows if row["contestant"] == "bang nar"):
+        for row in rows:
+            same = (row["source"], row["output"]) == (nar["source"], nar["output"])
+            if not same or "greedy" not in row["contestant"] and "beam" not in row["contestant"]:
+                continue
+            for where, gain in (
+                ("batch 1", row["ms, batch 1"] / nar["ms, batch 1"]),
+                (f"batches of {nar['at batch']} and {row['at batch']}", nar["sentences / s"] / row["sentences / s"]),
+            ):
+                if gain < 2:
+                    setting = {"source": nar["source"], "output": nar["output"], "where": where}
+                    losing.append({**setting, "peer": row["contestant"], "NAR's gain over it": gain})
+    return sorted(losing, key=lambda row: row["NAR's gain over it"])
+
+
+def profiled(write, repeats: int = 5) -> tuple[list[dict], float]:
+    """Operators by their share of the time, and the share of matrix products (fused attention included)."""
+    write()
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(repeats):
+            write()
+    events = [e for e in found.key_averages() if e.self_cpu_time_total > 0]
+    total = sum(e.self_cpu_time_total for e in events)
+    matmul = sum(e.self_cpu_time_total for e in events if _is_matmul(e.key))
+    events.sort(key=lambda e: -e.self_cpu_time_total)
+    rows = [
+        {
+            "operator": e.key,
+            "calls": e.count // repeats,
+            "ms": e.self_cpu_time_total / repeats / 1000,
+            "share": e.self_cpu_time_total / total,
+            "matrix product": "yes" if _is_matmul(e.key) else "",
+        }
+        for e in events[:12]
+    ]
+    return rows, matmul / total
+
+
+def _is_matmul(name: str) -> bool:
+    name = name.rpartition("::")[2]
+    return name in MATMULS or name.startswith("_scaled_dot_product")
+
+
+def _draw(rows: list[dict], figure) -> None:
+    """Time at batch 1 and throughput, one group of bars per setting."""
+    left, right = figure.subplots(1, 2, sharey=True)
+    names = list(dict.fromkeys(row["contestant"] for row in rows))
+    settings = list(dict.fromkeys((row["source"], row["output"]) for row in rows))
+    height = 0.8 / len(settings)
+    for k, setting in enumerate(settings):
+        found = {row["contestant"]: row for row in rows if (row["source"], row["output"]) == setting}
+        place = [i + k * height for i in range(len(names))]
+        label = f"{setting[0]} -> {setting[1]} tokens"
+        left.barh(place, [found[name]["ms, batch 1"] for name in names], height, label=label)
+        right.barh(place, [found[name]["sentences / s"] for name in names], height, label=label)
+    left.set_yticks([i + 0.4 - height / 2 for i in range(len(names))], names, fontsize=8)
+    left.invert_yaxis()
+    left.set(xlabel="ms per sentence, batch 1", xscale="log")
+    right.set(xlabel="sentences per second, best batch", xscale="log")
+    right.legend(fontsize=8)

@@ -1,0 +1,34 @@
+"""Speculative decoding with drafting and verifying in passes of their own, to compare the two arrangements."""
+
+import torch
+
+from bang_plugin.decoding.loop import Step
+from bang_plugin.decoding.session import Session
+from bang_plugin.decoding.writing import Writing
+
+
+def separate_speculative(session: Session, writing: Writing, block_size: int):
+    """Draft a block in one pass, verify it in the next; the output is that of greedy AR.
+
+    Two passes read ``1 + 2 * block_size`` masks and tokens and write up to ``block_size + 1`` tokens; the merged
+    pass of :func:`bang_plugin.decoding.speculative.speculative` reads ``block_size + block_size**2`` and writes up
+    to ``block_size``.
+    """
+
+    def step() -> Step:
+        if int(writing.lengths.max()) == 0:
+            last, _ = writing.unread()
+        else:
+            # of what the last step wrote, only the correction at its end has not been read
+            last = writing.written.gather(1, writing.lengths.unsqueeze(1) - 1)
+        draft, draft_scores = writing.choose(*session.chains(last, block_size))
+        session.advance(1)
+        index = writing.lengths.unsqueeze(1) + torch.arange(1, block_size + 1, device=draft.device)
+        tokens, scores = writing.choose(*session.chains(draft, 1, after_each=True), index)
+        confirmed = (tokens[:, :-1] == draft[:, 1:]).long().cumprod(1).sum(1)
+        session.advance(confirmed + 1)
+        return Step(
+            torch.cat([draft[:, :1], tokens], dim=1), torch.cat([draft_scores[:, :1], scores], dim=1), confirmed + 2
+        )
+
+    return step

@@ -1,0 +1,45 @@
+"""Every speed figure of this project comes from here: ``python -m scripts.benchmark {train,decode,peers,memory}``.
+
+All contestants of a comparison run in one process and in turn; medians and spreads are printed together with the
+machine and versions, and saved as ``benchmark_<name>.json``, ``.md`` and ``.png``.
+"""
+
+import argparse
+import importlib
+from pathlib import Path
+
+import torch
+
+COMPARISONS = {
+    "train": "a training step of the compact layout against the dense one",
+    "decode": "every decoding mode of a checkpoint on a test set",
+    "peers": "our modes against fairseq, CTranslate2 and a one-pass model",
+    "memory": "peaks against batch size and length, and growth over many batches",
+}
+
+
+def parse(arguments=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="comparison", required=True)
+    for name, text in COMPARISONS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--folder", type=Path, default=Path("outputs"), help="where results are written")
+        command.add_argument("--quick", action="store_true", help="tiny models and one round: shows that it works")
+        command.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
+        command.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
+        command.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+        command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+        command.add_argument("--threads", type=int, help="of the processor; default: torch's choice")
+        importlib.import_module(f"scripts.bench.{name}").add_arguments(command)
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None) -> None:
+    args = parse(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    importlib.import_module(f"scripts.bench.{args.comparison}").run(args)
+
+
+if __name__ == "__main__":
+    main()

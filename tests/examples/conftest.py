@@ -1,0 +1,82 @@
+"""Small data in the examples' folder format, and fairseq's commands run inside the test process."""
+
+import io
+import logging
+import random
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from fairseq import checkpoint_utils
+
+from examples import generate, prepare, recipe, train, work
+from examples.classification import heads
+
+from .. import command_line
+
+# what makes any example's model small enough for a test
+SMALL = {
+    "--arch": "bang_tiny",
+    **{
+        f"--{side}-{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (("layers", 1), ("embed-dim", 32))
+    },
+    "--encoder-ffn-embed-dim": 64,
+    "--decoder-ffn-embed-dim": 64,
+    "--max-source-positions": 48,
+    "--max-target-positions": 48,
+    "--max-tokens": 400,
+    "--num-workers": 0,
+    "--no-progress-bar": True,
+}
+SMALL = recipe.option_list(SMALL)
+WORDS = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
+
+
+def in_process(command, *arguments, gpus=0, output=None, visible=None):
+    """What :func:`examples.work.fairseq` does, without the seconds that a new process takes to start."""
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)  # pytest keeps fairseq from logging to standard output itself
+    logging.getLogger().addHandler(handler)
+    arguments = list(arguments)
+    plugin = arguments[arguments.index("--user-dir") + 1] if "--user-dir" in arguments else command_line.PLUGIN
+    vars(checkpoint_utils.save_checkpoint).pop("best", None)  # fairseq remembers it from the last training
+    try:
+        with mock.patch.object(command_line, "PLUGIN", plugin):
+            written = command_line.fairseq(command, *arguments)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    if output:
+        work.write_text(output, written + log.getvalue())
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    for module in (prepare, train, generate, heads):
+        monkeypatch.setattr(module, "fairseq", in_process)
+
+
+def write_data(folder: Path, sizes=(60, 8, 10), words=8, vocabulary=WORDS) -> Path:
+    """Pairs whose target repeats the source's first words in capitals."""
+    draw = random.Random(3)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, size in zip(("train", "dev", "test"), sizes):
+        sources = [draw.choices(vocabulary, k=draw.randint(4, words)) for _ in range(size)]
+        (folder / f"{part}.src").write_text("".join(" ".join(s) + "\n" for s in sources))
+        (folder / f"{part}.tgt").write_text("".join(" ".join(s[:4]).upper() + "\n" for s in sources))
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return write_data(tmp_path / "data")
+
+
+@pytest.fixture
+def vocab(tmp_path) -> Path:
+    """A BERT vocabulary of syllables."""
+    path = tmp_path / "vocab.txt"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    path.write_text("\n".join([*special, *WORDS, *(f"##{word}" for word in WORDS)]) + "\n")
+    return path

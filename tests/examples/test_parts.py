@@ -1,0 +1,196 @@
+"""What examples are made of: sources, options, and what a user's mistakes look like."""
+
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from bang_plugin.errors import BangError
+from examples import driver, prepare, question_generation, summarization, translation
+from examples import work as work_module
+from examples.classification import docstrings
+from examples.long_documents import measure
+from examples.long_documents.plot import plot_costs
+from examples.train import training_options
+from examples.translation import numbers
+
+from .test_examples import PAPER, run
+
+
+@pytest.mark.parametrize(
+    "number, english, german",
+    [
+        (0, "zero", ["null"]),
+        (1, "one", ["eins"]),
+        (21, "twenty-one", ["einundzwanzig"]),
+        (101, "one hundred and one", ["einhunderteins", "einhundertundeins", "hunderteins", "hundertundeins"]),
+        (2030, "two thousand and thirty", ["zweitausenddreißig", "zweitausendunddreißig"]),
+        (1000, "one thousand", ["eintausend", "tausend"]),
+    ],
+)
+def test_numbers(number, english, german):
+    assert numbers.english(number) == english
+    assert numbers.german(number) == german
+
+
+def test_hub_is_named_in_one_line_where_it_cannot_be_reached(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(SystemExit, match="lmqg/qg_squad .*pip install datasets, or give --data"):
+        run(question_generation, tmp_path / "work", "prepare", "--pieces", 60)
+
+    def load_dataset(name, split):
+        raise ConnectionError(f"no way to {name}\nat all")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(SystemExit, match=r"xsum could not be fetched \(no way to EdinburghNLP/xsum\); give --data"):
+        run(summarization, tmp_path / "work", "prepare", "--pieces", 60)
+    assert not (tmp_path / "work" / "raw").exists()
+
+
+RECORDS = {
+    "question_generation": [{"answer": "an  answer", "paragraph": "a\npassage", "question": "what?"}],
+    "summarization": [{"document": "an\narticle", "summary": "so"}],
+    "dialogue": [
+        {
+            "personality": ["i sing .", "i dance ."],
+            "utterances": [
+                {"history": ["hi"], "candidates": ["no", "hello"]},
+                {"history": ["hi", "hello", "who ?"], "candidates": ["me"]},
+            ],
+        }
+    ],
+    "translation": [{"en": "a dog", "de": "ein Hund"}],
+}
+PAIRS = {
+    "question_generation": [("an answer [SEP] a passage", "what?")],
+    "summarization": [("an article", "so")],
+    "dialogue": [
+        ("i sing . i dance . [SEP] hi", "hello"),
+        ("i sing . i dance . [SEP] hi [SEP] hello [SEP] who ?", "me"),
+    ],
+    "translation": [("a dog", "ein Hund")],
+}
+
+
+@pytest.mark.parametrize("module", [*PAPER, translation], ids=lambda module: module.RECIPE.name)
+def test_hub_records_become_pairs(tmp_path, monkeypatch, module):
+    name, asked = module.RECIPE.name, []
+
+    def load_dataset(dataset, split):
+        asked.append(split)
+        return RECORDS[name] * 3
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    module.RECIPE.source(tmp_path, 2)
+    assert len(set(asked)) == 3
+    for part in ("train", "dev", "test"):
+        lines = [(tmp_path / f"{part}.{side}").read_text().splitlines() for side in ("src", "tgt")]
+        assert list(zip(*lines)) == (PAIRS[name] * 3)[:2]
+
+
+def test_docstrings(tmp_path, monkeypatch):
+    prose = "A sentence about {name} that goes on for quite some words, number {k}."
+    for name in ("firstpackage", "secondpackage"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text('"""Too short."""\n')
+        functions = [f'def f{k}():\n    """{prose.format(name=name, k=name[0] + str(k))}"""\n' for k in range(40)]
+        shared = 'def shared():\n    """This very sentence stands in more than one of the packages."""\n'
+        (tmp_path / name / "code.py").write_text("\n".join([*functions, shared]))
+        (tmp_path / name / "broken.py").write_text("def (")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(docstrings, "PACKAGES", ("firstpackage", "secondpackage"))
+    monkeypatch.setattr(docstrings, "NAMES", re.compile("firstpackage|secondpackage"))
+    docstrings.write(tmp_path, None)
+    counts = {part: len((tmp_path / f"{part}.src").read_text().splitlines()) for part in ("train", "dev", "test")}
+    assert counts == {"train": 66, "dev": 6, "test": 8}
+    text = "".join((tmp_path / f"{part}.src").read_text() for part in counts)
+    assert "package" not in text and "very sentence" not in text and "Too short" not in text
+    monkeypatch.setattr(docstrings, "PACKAGES", ("firstpackage", "nosuchpackage"))
+    with pytest.raises(BangError, match="pip install nosuchpackage"):
+        docstrings.write(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["prepare"], "give --vocab FILE"),
+        (["prepare", "--vocab", "v", "--pieces", 9], "give either"),
+        (["prepare", "--pieces", 9, "--data", "nowhere"], "nowhere: no train.src"),
+        (["train"], "'binarise' was not finished yet, run prepare"),
+        (["generate"], "run prepare first"),
+        (["score"], "run generate first"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, options, message):
+    with pytest.raises(SystemExit, match=f"error: .*{message}") as stopped:
+        run(question_generation, tmp_path / "work", *options)
+    assert "\n" not in str(stopped.value)
+
+
+def test_sides_that_do_not_match(data, tmp_path):
+    (data / "dev.tgt").write_text("one\n")
+    with pytest.raises(SystemExit, match="dev.src has 8 lines and dev.tgt 1"):
+        run(translation, tmp_path / "work", "prepare", "--data", data)
+
+
+def test_options_reach_fairseq():
+    recipe = question_generation.RECIPE
+
+    def options(*argv):
+        return " ".join(training_options(recipe, "nar", driver.parse(recipe, ["train", *argv])))
+
+    published = options("--gpus", "8")
+    assert "--max-epoch 50" in published and "--update-freq 1 " in f"{published} " and "--lr 0.0001" in published
+    assert "--update-freq 4" in options("--gpus", "2")
+    assert "--load-from-pretrained-model /somewhere/model.pt" in options("--pretrained", "/somewhere/model.pt")
+    trial = options("--updates", "7", "--", "--lr", "1")
+    assert "--max-update 7" in trial and "--max-epoch" not in trial and trial.endswith("--lr 1")
+
+
+def test_a_process_per_gpu_and_its_failure(monkeypatch, tmp_path):
+    started = {}
+
+    def process(command, stdout, env):
+        started.update(command=command, visible=env.get("CUDA_VISIBLE_DEVICES"))
+        return SimpleNamespace(returncode=1)
+
+    monkeypatch.setattr(work_module.subprocess, "run", process)
+    with pytest.raises(BangError, match="fairseq-train failed"):
+        work_module.fairseq("train", "data", "x", "y", gpus=4)
+    launcher = started["command"][started["command"].index("torch.distributed.run") :]
+    assert launcher[1:5] == ["--nproc_per_node", "4", "-m", "fairseq_cli.train"]
+
+
+def test_real_process_fails_in_one_line(tmp_path, capfd):
+    with pytest.raises(BangError, match="fairseq-generate failed"):
+        work_module.fairseq("generate", tmp_path, "--task", "bang", "--path", "none", "--cpu", output=tmp_path / "log")
+    assert "Traceback" not in capfd.readouterr().err
+    assert not (tmp_path / "log").exists()
+
+
+def test_workers_binarise(fast, data, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prepare, "fairseq", lambda *arguments: asked.extend(arguments) or arguments[-3].mkdir())
+    run(translation, tmp_path / "work", "prepare", "--data", data, "--pieces", 60, "--workers", 7)
+    assert asked[asked.index("--workers") + 1] == 7
+
+
+def test_chunks_of_the_whole_length_change_nothing():
+    model = measure.build(16).eval()
+    tokens = torch.randint(4, 1000, (2, 16))
+    whole = model.encoder(tokens, src_lengths=torch.tensor([16, 16]))["encoder_out"][0]
+    torch.testing.assert_close(measure.encode_in_chunks(model.encoder, tokens, 16)["encoder_out"][0], whole)
+    halves = measure.encode_in_chunks(model.encoder, tokens, 8)["encoder_out"][0]
+    first = model.encoder(tokens[:, :8], src_lengths=torch.tensor([8, 8]))["encoder_out"][0]
+    torch.testing.assert_close(halves[:8], first)
+    assert (halves - whole).abs().max() > 0.01
+
+
+def test_costs_are_measured_and_plotted(tmp_path):
+    rows = [measure.measure(length, encoder, 1, 1) for encoder in ("whole", "chunks") for length in (512, 1024)]
+    assert [row["length"] for row in rows] == [512, 1024, 512, 1024]
+    assert all(row["seconds"] > 0 for row in rows)
+    plot_costs([{**row, "memory (MB)": 1 + row["memory (MB)"]} for row in rows], tmp_path / "costs.png")
+    assert (tmp_path / "costs.png").stat().st_size > 5000
