@@ -43,6 +43,8 @@ def _guarded(call_main):
             options.distributed_world_size = int(os.environ["WORLD_SIZE"])
             options.distributed_rank = int(os.environ["RANK"])
             options.distributed_no_spawn = True
+        if int(os.environ.get("SLURM_NTASKS", 1)) > 1 and not launched:
+            return call_main(cfg, main, **kwargs)  # one process per task of Slurm, which fairseq sees to
         if options.distributed_no_spawn:
             return distributed_utils.distributed_main(0, main, cfg, kwargs)
         if options.distributed_init_method is None:

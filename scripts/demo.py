@@ -106,7 +106,6 @@ def modes() -> list:
 def compare(checkpoint: Path, data: Path, raw: Path) -> list[dict]:
     """Decode the test words in every mode: quality and speed as one row per mode."""
     from scripts.evaluate import evaluate
-
     from scripts.measure import Workbench, measure
 
     references = [line.split("\t") for line in (raw / "test.refs").read_text().splitlines()]
