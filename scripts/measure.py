@@ -1,6 +1,7 @@
 """Time and judge decoding modes of one checkpoint side by side."""
 
 import contextlib
+import copy
 import time
 from argparse import Namespace
 from dataclasses import asdict, dataclass
@@ -75,11 +76,13 @@ class Workbench:
         for model in self.models:
             model.eval()
             pack_for_inference(model, quantize)
+        self.options = self.task.cfg
         self.task.load_dataset(split)
         self.dataset = self.task.dataset(split)
         self.size = min(sentences or len(self.dataset), len(self.dataset))
 
     def generator(self, mode: Mode):
+        self.task.cfg = copy.copy(self.options)  # so that no mode inherits what another one has set
         for option, value in mode.task.items():
             setattr(self.task.cfg, option, value)
         return self.task.build_generator(self.models, Namespace(**mode.generation))

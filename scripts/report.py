@@ -36,6 +36,7 @@ def plot_quality_speed(rows: list[dict], path: Path, quality: str, speed: str, t
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import ScalarFormatter
 
     figure, axes = plt.subplots(figsize=(8, 5))
     families = list(dict.fromkeys(row["decoding"].split(",")[0] for row in rows))
@@ -48,6 +49,8 @@ def plot_quality_speed(rows: list[dict], path: Path, quality: str, speed: str, t
             label = row["decoding"].partition(", ")[2]
             axes.annotate(label, (row[speed], row[quality]), fontsize=8, xytext=(4, 4), textcoords="offset points")
     axes.set(xscale="log", xlabel=speed, ylabel=quality, title=title)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter())
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.tight_layout()

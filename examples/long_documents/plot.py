@@ -43,7 +43,9 @@ def plot_costs(rows: list[dict], path: Path) -> None:
             chosen = [row for row in rows if row["encoder"] == encoder]
             axes.plot([row["length"] for row in chosen], [row[column] for row in chosen], marker="o", label=encoder)
         axes.set(xlabel="source tokens", ylabel=f"{column} of a training step", xscale="log", yscale="log")
-        axes.xaxis.set_major_formatter("{x:.0f}")
+        lengths = sorted({row["length"] for row in rows})
+        axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+        axes.minorticks_off()
         axes.grid(alpha=0.3, which="both")
         axes.legend()
     figure.tight_layout()
