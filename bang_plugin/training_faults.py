@@ -6,8 +6,6 @@ from fairseq.trainer import Trainer
 
 from .errors import BangError
 
-SKIPPED = 100  # batches in a row without an update after which nothing is to be hoped for
-
 
 def install() -> None:
     """Guard fairseq's ``Trainer.train_step``; idempotent."""
@@ -18,29 +16,22 @@ def install() -> None:
 def _guarded(train_step):
     @functools.wraps(train_step)
     def guarded(self, samples, raise_oom=False):
-        updates = self.get_num_updates()
         try:
-            output = train_step(self, samples, raise_oom)
+            return train_step(self, samples, raise_oom)
         except Exception as error:
-            reason = _behind(error, FloatingPointError)
-            if reason is not None:  # fairseq then looks for the module at fault, and trips over our outputs
+            reason = _behind(error, FloatingPointError)  # fairseq then looks for the module at fault, and may trip
+            if reason is None and not self.cuda and "_backoff_factor" in str(error):
+                reason = "gradients are Nan/Inf"  # --amp, which on a CPU has no scale that could be lowered
+            if reason is not None:
                 raise BangError(
-                    f"update {updates + 1}: {reason}; the checkpoints saved before are whole, and "
-                    f"{self.cfg.checkpoint.save_dir}/crash.pt holds the state that led to this; try a lower --lr or "
-                    "--clip-norm"
+                    f"update {self.get_num_updates() + 1}: {reason}; the checkpoints saved before are whole; "
+                    "try a lower --lr or --clip-norm"
                 ) from error
             # after an overflow in fp16 fairseq skips the update, but puts a number onto the GPU to say so
             if self.cuda or _behind(error, OverflowError) is None:
                 raise
             self.zero_grad()
-            output = None
-        self.skipped = getattr(self, "skipped", 0) + 1 if self.get_num_updates() == updates else 0
-        if self.skipped >= SKIPPED:  # --amp knows no smallest scale and would go on for ever
-            raise BangError(
-                f"update {updates + 1}: {self.skipped} batches in a row overflowed; the checkpoints saved before are "
-                "whole; try a lower --lr or --clip-norm"
-            )
-        return output
+            return None
 
     guarded.is_guarded = True
     return guarded

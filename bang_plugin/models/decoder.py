@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..decoding.cache import DecodingCache
 from ..modules.attention_backends import FlexAttention, choose_backend
 from ..modules.nstream_attention import NStreamAttention
-from ..modules.packed_linear import PackedLinear, pack_children
+from ..modules.packed_linear import PackedLinear, pack_children, pack_feed_forward
 from ..modules.streams import Streams, teacher_forcing
 
 
@@ -86,7 +86,7 @@ class BangDecoderLayer(nn.Module):
         """For inference: see :mod:`packed_linear`."""
         self.ngram_self_attn.pack(precision)
         self.encoder_attn.pack(precision)
-        pack_children(self, ["fc1", "fc2"], precision)
+        pack_feed_forward(self, precision)
 
 
 class BangDecoder(FairseqIncrementalDecoder):

@@ -9,7 +9,7 @@ from fairseq.models.transformer.transformer_encoder import TransformerEncoderBas
 from torch import Tensor
 
 from ..decoding.beams import sentence_order
-from ..modules.packed_linear import merged, pack_children
+from ..modules.packed_linear import merged, pack_children, pack_feed_forward
 
 
 def encoder_config(cfg) -> TransformerConfig:
@@ -73,4 +73,4 @@ class BangEncoder(TransformerEncoderBase):
         """For inference: see :mod:`packed_linear`."""
         for layer in self.layers:
             layer.self_attn = PackedSelfAttention(layer.self_attn, precision)
-            pack_children(layer, ["fc1", "fc2"], precision)
+            pack_feed_forward(layer, precision)

@@ -7,17 +7,21 @@ call. Here they are rearranged once, by oneDNN (float32, bfloat16) or for 8-bit 
 from typing import Optional
 
 import torch
+import torch.nn.functional as F
+from fairseq import utils
 from torch import Tensor, nn
 
 from ..errors import BangError
 
-PRECISIONS = ("float32", "bf16", "int8")
+# activations that oneDNN applies while it writes the product, by fairseq's functions for them
+FUSED = {utils.get_activation_fn(name): name for name in ("gelu", "relu")}
 
 
 def available(precision: str = "float32") -> bool:
     """Whether this torch and this processor have the layout."""
     if precision == "int8":
-        return any(engine != "none" for engine in torch.backends.quantized.supported_engines)
+        engines = set(torch.backends.quantized.supported_engines) - {"none", "qnnpack"}
+        return bool(engines) and hasattr(torch, "quantize_per_channel")  # torch means to remove it
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     return precision == "float32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -31,18 +35,19 @@ class PackedLinear(nn.Module):
         bias: ``(out,)`` or None.
         precision: ``float32``: the same numbers up to rounding; ``bf16``: weights and inputs rounded to bfloat16;
             ``int8``: weights rounded to 8 bits per output, inputs per call.
+        activation: ``gelu`` or ``relu`` of the result, or ``none``.
 
     Raises:
         BangError: if this processor or torch lacks the precision.
     """
 
-    def __init__(self, weight: Tensor, bias: Optional[Tensor], precision: str = "float32"):
+    def __init__(self, weight: Tensor, bias: Optional[Tensor], precision: str = "float32", activation: str = "none"):
         super().__init__()
         if not available(precision):
             raise BangError(
                 f"{precision} linear layers are not supported by this processor or torch {torch.__version__}"
             )
-        self.precision = precision
+        self.precision, self.activation = precision, activation
         weight, bias = weight.detach(), None if bias is None else bias.detach()
         if precision == "int8":
             scales = weight.abs().amax(1).clamp(min=torch.finfo(weight.dtype).tiny) / 127
@@ -57,10 +62,13 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(…, in)`` -> ``(…, out)``, both float32."""
         if self.precision == "int8":
-            return torch.ops.quantized.linear_dynamic(x, self.packed, True)
+            out = torch.ops.quantized.linear_dynamic(x, self.packed, True)
+            return out if self.activation == "none" else getattr(F, self.activation)(out)
         if self.precision == "bf16":
             x = x.to(torch.bfloat16)
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "").float()
+        # "none" is the exact one of the two algorithms for gelu
+        out = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
+        return out.float()
 
     def _apply(self, fn, recurse=True):
         moved = fn(torch.zeros(1))
@@ -80,3 +88,12 @@ def pack_children(module: nn.Module, names, precision: str) -> None:
     for name in names:
         layer = getattr(module, name)
         setattr(module, name, PackedLinear(layer.weight, layer.bias, precision))
+
+
+def pack_feed_forward(layer: nn.Module, precision: str) -> None:
+    """Replace ``fc1``, ``activation_fn`` and ``fc2`` of a Transformer layer."""
+    activation = FUSED.get(layer.activation_fn, "none")
+    layer.fc1 = PackedLinear(layer.fc1.weight, layer.fc1.bias, precision, activation)
+    if activation != "none":
+        layer.activation_fn = nn.Identity()
+    pack_children(layer, ["fc2"], precision)

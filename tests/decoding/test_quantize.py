@@ -73,3 +73,17 @@ def test_a_packed_model_cannot_change_its_type(model):
     other.float()
     with pytest.raises(BangError, match="load it anew"):
         other.half()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+@pytest.mark.parametrize(
+    "activation, function", [("none", None), ("gelu", torch.nn.functional.gelu), ("relu", torch.relu)]
+)
+def test_activations(precision, activation, function):
+    if not available(precision):
+        pytest.skip(f"no {precision} here")
+    torch.manual_seed(0)
+    linear, x = torch.nn.Linear(32, 64), torch.randn(3, 5, 32)
+    found = PackedLinear(linear.weight, linear.bias, precision, activation)(x)
+    expected = function(linear(x)) if function else linear(x)
+    assert torch.allclose(found, expected, atol={"float32": 1e-5, "bf16": 0.02, "int8": 0.05}[precision])

@@ -1,28 +1,30 @@
 """A soak of generation: many sentences in all modes through one model, watching memory and speed.
 
-``python -m tests.reliability.soak FOLDER 50000`` does it with the checkpoint and dictionaries of a folder.
+``BANG_SOAK=50000 python -m pytest tests/reliability/test_python_interface.py -m slow -k soak``
 """
 
+import gc
+import logging
 import os
 import random
-import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from bang_plugin.decoding.options import DECODINGS
-from bang_plugin.models.bang import BangModel
 
 BATCH = 100
 
 
 @dataclass
 class Reading:
-    """After so many sentences: the process's memory in bytes, and sentences per second since the last reading."""
+    """After so many sentences: the process's memory in bytes, the number of Python's objects, and sentences per second
+    since the last reading."""
 
     sentences: int
     memory: int
+    objects: int
     speed: float
 
 
@@ -33,7 +35,9 @@ def memory() -> int:
 
 
 def soak(hub, sentences: int, readings: int = 40) -> list[Reading]:
-    """Generate that many, the modes taking turns, with lengths as they come."""
+    """Generate that many, the modes taking turns, with lengths as they come and nothing logged, since pytest would
+    keep what is."""
+    logging.disable(logging.INFO)
     draw, taken = random.Random(5), []
     started = time.perf_counter()
     for done in range(BATCH, sentences + 1, BATCH):
@@ -43,10 +47,11 @@ def soak(hub, sentences: int, readings: int = 40) -> list[Reading]:
         if len(found) != BATCH:
             raise AssertionError(f"{len(found)} answers to {BATCH} sentences")
         if done * readings // sentences > len(taken):
-            now = time.perf_counter()
-            speed = (done - (taken[-1].sentences if taken else 0)) / (now - started)
-            taken.append(Reading(done, memory(), speed))
-            started = now
+            speed = (done - (taken[-1].sentences if taken else 0)) / (time.perf_counter() - started)
+            gc.collect()
+            taken.append(Reading(done, memory(), len(gc.get_objects()), speed))
+            started = time.perf_counter()
+    logging.disable(logging.NOTSET)
     return taken
 
 
@@ -62,10 +67,7 @@ def report(taken: list[Reading]) -> str:
     before, after = (np.mean([reading.speed for reading in part]) for part in (taken[:half], taken[half:]))
     return (
         f"{taken[-1].sentences} sentences: memory {taken[0].memory / 2**20:.1f} MiB at first, "
-        f"{taken[-1].memory / 2**20:.1f} MiB at last, slope {slope(taken):.2f} bytes per sentence; "
+        f"{taken[-1].memory / 2**20:.1f} MiB at last, slope {slope(taken):.1f} bytes per sentence, "
+        f"{taken[-1].objects - taken[half].objects} more Python objects in the second half; "
         f"{before:.0f} sentences per second in the first half, {after:.0f} in the second"
     )
-
-
-if __name__ == "__main__":
-    print(report(soak(BangModel.from_pretrained(sys.argv[1]), int(sys.argv[2]))))
