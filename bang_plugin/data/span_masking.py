@@ -83,10 +83,6 @@ class SpanMaskingDataset(FairseqDataset):
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        return True  # the batches stay, only the masks change
-
     def num_tokens(self, index: int) -> int:
         return self.sizes[index]
 

@@ -16,6 +16,7 @@ from ..decoding.options import DECODINGS, build_block_generator, check_generatio
 from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
 from .dictionary_check import DictionaryCheck
+from .repeatable_batches import RepeatableBatches
 
 
 @dataclass
@@ -48,7 +49,7 @@ class BangConfig(TranslationConfig):
 
 
 @register_task("bang", dataclass=BangConfig)
-class BangTask(DictionaryCheck, TranslationTask):
+class BangTask(DictionaryCheck, RepeatableBatches, TranslationTask):
     """fairseq's translation task with BANG's decoding modes, checked input and BERT dictionaries."""
 
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):

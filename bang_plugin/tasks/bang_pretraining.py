@@ -14,6 +14,7 @@ from ..data.dictionary import load_dictionary
 from ..data.span_masking import SpanMasking, SpanMaskingDataset
 from ..errors import BangError
 from .dictionary_check import DictionaryCheck
+from .repeatable_batches import RepeatableBatches
 
 
 @dataclass
@@ -39,7 +40,7 @@ class BangPretrainingConfig(FairseqDataclass):
 
 
 @register_task("bang_pretraining", dataclass=BangPretrainingConfig)
-class BangPretrainingTask(DictionaryCheck, FairseqTask):
+class BangPretrainingTask(DictionaryCheck, RepeatableBatches, FairseqTask):
     """Blocks of text with one masked span in every ``--mask-block`` tokens; train with ``nstream_loss``.
 
     The mask symbol is the dictionary's ``[MASK]`` or ``<mask>``.
@@ -113,13 +114,6 @@ class BangPretrainingTask(DictionaryCheck, FairseqTask):
         masked = SpanMaskingDataset(blocks, self.masking, self.dictionary.pad(), self.cfg.seed)
         masked.set_epoch(epoch)
         self.datasets[split] = masked
-
-    def get_batch_iterator(self, dataset, *args, **kwargs):
-        """fairseq's, with fresh data-loading processes each epoch: the masks change, and processes that live
-        on would not hear of it."""
-        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
-        iterator.reuse_dataloader = False
-        return iterator
 
     def max_positions(self):
         return (self.cfg.max_source_positions, self.cfg.max_target_positions)

@@ -29,7 +29,7 @@ def add_arguments(parser) -> None:
 
 def training_peak(size: models.Size, batch: int, tokens: int, device: str, dtype: torch.dtype) -> dict:
     """Peak of two training steps with nine streams."""
-    steps = Steps(size, batch, tokens, 9, device, dtype)
+    steps = Steps(size, batch, tokens, 0, 9, device, dtype)
     return _peak(lambda: steps.step("compact"), device)
 
 
@@ -57,7 +57,7 @@ def growth(repeats: int, what: str) -> list[dict]:
     """
     size = models.QUICK
     if what == "training":
-        steps = [Steps(size, batch, 70, 4, "cpu", torch.float32) for batch in (1, 2, 3)]
+        steps = [Steps(size, batch, 70, 0, 4, "cpu", torch.float32) for batch in (1, 2, 3)]
         runs = [partial(step.step, "compact") for step in steps]
     else:
         dictionary = models.make_dictionary(size)

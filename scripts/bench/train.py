@@ -1,7 +1,8 @@
 """``train``: a whole training step (forward and backward) of the compact backend against the dense one.
 
 Samples as in pretraining: text in which one span of nine tokens per 64 is masked; chains of up to N masks
-follow every token. Three contestants compute the same loss:
+follow every token. With ``--targets`` as in fine-tuning: whole targets of that length. Three contestants compute
+the same loss:
 
 - compact: what ``nstream_loss`` does: only chain elements that predict something, attention inside chains;
 - dense: the full (slot, stream) grid under one dense mask, the projection of counted rows only;
@@ -31,6 +32,7 @@ EPSILON = 0.1
 def add_arguments(parser) -> None:
     parser.add_argument("--tokens", type=int, default=512, help="tokens per sample")
     parser.add_argument("--batch", type=int, default=4, help="samples per step")
+    parser.add_argument("--targets", type=int, default=0, help="fine-tuning's samples with targets so long")
     parser.add_argument("--ngram", type=int, default=9, help="streams")
 
 
@@ -44,6 +46,14 @@ def make_sample(dictionary, batch: int, tokens: int) -> dict:
     return dataset.collater([dataset[i] for i in range(batch)])
 
 
+def make_pairs(dictionary, batch: int, tokens: int, targets: int) -> dict:
+    """A fine-tuning batch: random sources of ``tokens`` and targets of ``targets`` tokens."""
+    sample = models.sources(dictionary, batch, tokens)
+    target = models.sources(dictionary, batch, targets, seed=2)["net_input"]["src_tokens"]
+    sample["net_input"]["prev_output_tokens"] = target.roll(1, dims=1)  # the end symbol begins, as in fairseq
+    return {**sample, "ntokens": target.numel(), "target": target}
+
+
 class _Blocks(torch.utils.data.Dataset):
     def __init__(self, text):
         self.text, self.sizes = text, np.full(len(text), text.size(1))
@@ -55,20 +65,16 @@ class _Blocks(torch.utils.data.Dataset):
         return len(self.text)
 
 
-def counted_pairs(sample: dict, ngram: int) -> int:
-    """(stream, target) pairs that the loss counts."""
-    return int(sample["remaining"].clamp(max=ngram).sum())
-
-
 class Steps:
     """Training steps of every contestant on one model and one batch."""
 
-    def __init__(self, size: models.Size, batch: int, tokens: int, ngram: int, device: str, dtype: torch.dtype):
+    def __init__(self, size, batch: int, tokens: int, targets: int, ngram: int, device: str, dtype: torch.dtype):
         self.dictionary = models.make_dictionary(size)
         self.ngram = ngram
         self.model = models.bang(size, self.dictionary, ngram, max(tokens, 32)).to(device, dtype).train()
         self.task = models.make_task(self.dictionary)
-        self.sample = _to(make_sample(self.dictionary, batch, tokens), device)
+        make = partial(make_pairs, targets=targets) if targets else make_sample
+        self.sample = _to(make(self.dictionary, batch, tokens), device)
 
     def step(self, name: str, ngram: int = 0) -> float:
         """Forward and backward; returns the loss, which is the same for all contestants without dropout."""
@@ -81,16 +87,23 @@ class Steps:
             layout = type(model.decoder).teacher_forcing
             # shadows the method on this one object
             model.decoder.teacher_forcing = partial(layout, model.decoder, full=name == "dense")
-            loss = NStreamLoss(self.task, ngram, label_smoothing=EPSILON)(model, self.sample)[0]
+            loss = self._criterion(ngram)(model, self.sample)[0]
             del model.decoder.teacher_forcing
         loss.backward()
         return float(loss)
 
+    def _criterion(self, ngram: int) -> NStreamLoss:
+        return NStreamLoss(self.task, ngram, label_smoothing=EPSILON)
+
+    def chains(self, ngram: int) -> torch.Tensor:
+        """Elements of the chain after every slot; their sum is the number of counted (stream, target) pairs."""
+        return self._criterion(ngram).chain_lengths(self.sample, self.sample["target"] != self.dictionary.pad())
+
     def _literal_loss(self, ngram: int):
         inputs, decoder = self.sample["net_input"], self.model.decoder
         rows = {name: value for name, value in inputs.items() if name != "positions"}
-        chains = self.sample["remaining"].clamp(max=ngram)
-        streams = decoder.teacher_forcing(rows["prev_output_tokens"], chains, True, inputs["positions"])
+        prefix, chains = rows["prev_output_tokens"], self.chains(ngram)
+        streams = decoder.teacher_forcing(prefix, chains, True, inputs.get("positions"))
         logits = self.model(**rows, streams=streams)[0].float()
         target = self.sample["target"].gather(1, streams.target_slot).masked_fill(streams.element == 0, -100)
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum", label_smoothing=EPSILON)
@@ -123,7 +136,7 @@ def run(args) -> Output:
     if args.quick:
         args.batch, args.tokens, args.ngram, args.rounds = 2, 70, 3, 1
     dtype = getattr(torch, args.dtype)
-    settings = (size, args.batch, args.tokens, args.ngram, args.device, dtype)
+    settings = (size, args.batch, args.tokens, args.targets, args.ngram, args.device, dtype)
     out = Output(args.folder, "train", describe(args.device), {**vars(args), "folder": str(args.folder)})
     memory = {name: in_own_process(peak_of, name, *settings) for name in CONTESTANTS}
     steps = Steps(*settings)
@@ -149,7 +162,8 @@ def run(args) -> Output:
                 "share of matmul rate": operations / timing.median / rate,
             }
         )
-    out.table(f"One step: {args.batch} samples of {args.tokens} tokens, {args.ngram} streams", rows)
+    targets = f" and targets of {args.targets}" if args.targets else ""
+    out.table(f"One step: {args.batch} samples of {args.tokens} tokens{targets}, {args.ngram} streams", rows)
     out.fact("matmul rate of this machine (GFLOP/s)", rate / 1e9)
     growth = cost_by_streams(steps, args)
     out.table("Cost of the compact step against the number of streams", growth)
@@ -163,13 +177,13 @@ def cost_by_streams(steps: Steps, args) -> list[dict]:
     timings = interleave(
         {str(n): partial(steps.step, "compact", n) for n in numbers}, max(args.rounds // 2, 1), args.device, "streams"
     )
-    slots = int((steps.sample["remaining"] > 0).sum())
+    slots = int((steps.chains(1) > 0).sum())
     return [
         {
             "streams": n,
             "s per step": timings[str(n)].median,
             "± %": 100 * timings[str(n)].spread,
-            "counted pairs": counted_pairs(steps.sample, n),
+            "counted pairs": int(steps.chains(n).sum()),
             "streams x slots": n * slots,
         }
         for n in numbers

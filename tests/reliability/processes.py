@@ -35,6 +35,7 @@ class Command:
 
     def __init__(self, name, *arguments, log: Path, environment=None, die_when_full=False, size_limit=None):
         self.log = log
+        log.write_text("")  # or what an earlier process printed would be taken for this one's
         argv = [f"fairseq-{name}", *map(str, arguments), "--user-dir", PLUGIN]
         options = (name, argv, str(log), environment or {}, die_when_full, size_limit)
         self.process = CONTEXT.Process(target=_run, args=options)

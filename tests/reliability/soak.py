@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,17 +36,18 @@ def memory() -> int:
 
 
 def soak(hub, sentences: int, readings: int = 40) -> list[Reading]:
-    """Generate that many, the modes taking turns, with lengths as they come and nothing logged, since pytest would
-    keep what is."""
-    logging.disable(logging.INFO)
+    """Generate that many, the modes taking turns, with lengths as they come, and silently: pytest keeps what is
+    logged and warned of."""
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     draw, taken = random.Random(5), []
     started = time.perf_counter()
     for done in range(BATCH, sentences + 1, BATCH):
         texts = [" ".join(draw.choices("abcdefgh", k=draw.randrange(18))) for _ in range(BATCH)]
         mode = DECODINGS[done // BATCH % len(DECODINGS)]
-        found = hub.generate(texts, decoding=mode, beam=2, max_len_b=12)
-        if len(found) != BATCH:
-            raise AssertionError(f"{len(found)} answers to {BATCH} sentences")
+        answers = len(hub.generate(texts, decoding=mode, beam=2, max_len_b=12))
+        if answers != BATCH:
+            raise AssertionError(f"{answers} answers to {BATCH} sentences")
         if done * readings // sentences > len(taken):
             speed = (done - (taken[-1].sentences if taken else 0)) / (time.perf_counter() - started)
             gc.collect()

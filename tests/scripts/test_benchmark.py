@@ -14,7 +14,7 @@ from scripts.bench.decode import agreement
 from scripts.bench.peers import where_nar_does_not_pay
 from scripts.bench.separate import separate_speculative
 from scripts.bench.timing import interleave
-from scripts.bench.train import CONTESTANTS, Steps, counted_pairs
+from scripts.bench.train import CONTESTANTS, Steps
 
 SIZE = models.Size(layers=2, dim=32, ffn=64, heads=4, vocab=120)
 
@@ -37,8 +37,9 @@ def run(folder, *arguments) -> dict:
     return json.loads(base.with_suffix(".json").read_text())
 
 
-def test_training_contestants_compute_the_same_loss():
-    steps = Steps(SIZE, 2, 70, 4, "cpu", torch.float32)
+@pytest.mark.parametrize("targets", [0, 9])
+def test_training_contestants_compute_the_same_loss(targets):
+    steps = Steps(SIZE, 2, 70, targets, 4, "cpu", torch.float32)
     steps.model.eval()  # no dropout
     losses = {name: steps.step(name) for name in CONTESTANTS}
     assert losses["compact"] == pytest.approx(losses["dense"], rel=1e-5)
@@ -47,8 +48,8 @@ def test_training_contestants_compute_the_same_loss():
 
 
 def test_nine_streams_count_45_pairs_a_span():
-    steps = Steps(SIZE, 2, 129, 9, "cpu", torch.float32)
-    assert counted_pairs(steps.sample, 9) == 2 * 2 * 45
+    steps = Steps(SIZE, 2, 129, 0, 9, "cpu", torch.float32)
+    assert steps.chains(9).sum() == 2 * 2 * 45
 
 
 def test_interleave_begins_with_another_contestant_each_round():
