@@ -15,9 +15,10 @@ test-all: $(READY)
 demo: $(READY)
 	$(RUN) python -m scripts.demo
 
+# decode is left out, since it needs a checkpoint and data: python -m scripts.benchmark decode CHECKPOINT DATA
 benchmark: $(READY)
 	$(RUN) python -m pip install --quiet ctranslate2
-	$(RUN) for part in train decode peers memory; do python -m scripts.benchmark $$part || exit 1; done
+	$(RUN) for part in train peers memory; do python -m scripts.benchmark $$part || exit 1; done
 
 lint: $(READY)
 	$(RUN) ruff check --fix . && ruff format .
