@@ -20,6 +20,8 @@ MODES = ("bang ar, beam 4", "bang speculative, 2 of 4 kept", "bang nar")
 
 
 def add_arguments(parser) -> None:
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to train")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of training")
     parser.add_argument("--train-batches", type=int, nargs="+", default=[1, 2, 4, 8], help="samples per step")
     parser.add_argument("--train-tokens", type=int, nargs="+", default=[128, 512], help="tokens per sample")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], help="sentences written at a time")

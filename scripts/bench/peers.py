@@ -24,6 +24,8 @@ MATMULS = ("mm", "addmm", "bmm", "baddbmm", "_linear_pointwise", "linear_dynamic
 
 
 def add_arguments(parser) -> None:
+    parser.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
+    parser.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
     parser.add_argument("--checkpoint", help="time this BANG checkpoint instead of random weights (needs --data)")
     parser.add_argument("--data", help="its binarised data, for the dictionary")
     parser.add_argument("--sources", type=int, nargs="+", default=[128, 400], help="source tokens")
@@ -72,7 +74,7 @@ def run(args) -> Output:
     if args.quick:
         args.sources, args.outputs, args.batch_sizes, args.rounds = [7], [5], [2], 1
     dictionary, wanted = contestants(args)
-    out = Output(args.folder, "peers", describe(args.device), {**vars(args), "folder": str(args.folder)})
+    out = Output(args.folder, "peers", describe(), {**vars(args), "folder": str(args.folder)})
     out.fact("matmul rate of this machine (GFLOP/s)", matmul_rate(size=256 if args.quick else 2048) / 1e9)
     everything = []
     for source in args.sources:
@@ -140,7 +142,7 @@ def _timed(wanted: dict, sample: dict, length: int, rounds: int, args) -> tuple[
         encoding[name] += seconds
 
     label = f"batch of {len(sample['id'])}"
-    timings = interleave({n: partial(once, n) for n in wanted}, rounds, args.device, label, args.seconds)
+    timings = interleave({n: partial(once, n) for n in wanted}, rounds, label=label, seconds=args.seconds)
     middle = {name: sorted(found[1:])[len(found[1:]) // 2] if found[1:] else None for name, found in encoding.items()}
     return timings, middle
 

@@ -30,6 +30,10 @@ EPSILON = 0.1
 
 
 def add_arguments(parser) -> None:
+    parser.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
+    parser.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to train")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of training")
     parser.add_argument("--tokens", type=int, default=512, help="tokens per sample")
     parser.add_argument("--batch", type=int, default=4, help="samples per step")
     parser.add_argument("--targets", type=int, default=0, help="fine-tuning's samples with targets so long")
@@ -90,7 +94,7 @@ class Steps:
             loss = self._criterion(ngram)(model, self.sample)[0]
             del model.decoder.teacher_forcing
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     def _criterion(self, ngram: int) -> NStreamLoss:
         return NStreamLoss(self.task, ngram, label_smoothing=EPSILON)
