@@ -30,7 +30,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad.scatter_add_(-1, y.unsqueeze(-1), grad.new_full((len(y), 1), epsilon - 1))
                 grad = grad.mul_(w.unsqueeze(-1)).to(features.dtype)
                 grad_features[rows] = grad @ projection
-                grad_projection += grad.t() @ x
+                grad_projection.addmm_(grad.t(), x)
         if needs_grad:
             ctx.save_for_backward(grad_features, grad_projection)
         empty = features.new_zeros(0, dtype=precise)
@@ -42,12 +42,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_total, *unused):
         grad_features, grad_projection = ctx.saved_tensors
+        # in place, since the projection's gradient is as large as the embedding; a second backward pass is refused
         scale = grad_total.to(grad_features.dtype)
-        return grad_features * scale, grad_projection * scale, None, None, None, None
+        return grad_features.mul_(scale), grad_projection.mul_(scale), None, None, None, None
 
 
 def chunked_cross_entropy(
-    features: Tensor, projection: Tensor, target: Tensor, row_weight: Tensor, epsilon: float = 0.0, chunk: int = 1024
+    features: Tensor, projection: Tensor, target: Tensor, row_weight: Tensor, epsilon: float = 0.0, chunk: int = 512
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted label-smoothed cross-entropy of ``features @ projection.T``.
 

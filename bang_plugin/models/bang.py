@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
+import torch
 import torch.nn as nn
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -11,6 +12,7 @@ from omegaconf import II, OmegaConf
 from torch import Tensor
 
 from .. import checkpoints
+from ..decoding.quantize import pack_for_inference
 from ..errors import BangError
 from ..modules.attention_backends import BACKENDS
 from .decoder import BangDecoder
@@ -119,6 +121,19 @@ class BangModel(FairseqEncoderDecoderModel):
         from .hub import from_pretrained  # needs the decoding modes, which need this module
 
         return from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **kwargs)
+
+    def prepare_for_inference_(self, cfg) -> None:
+        """fairseq's, and on a CPU the weights laid out for generation: after that the model can do nothing else.
+
+        Where there is a GPU that the model may yet be moved to, only with ``--cpu`` or ``--quantize``.
+
+        Raises:
+            BangError: if the precision that ``--quantize`` asks for cannot be had.
+        """
+        super().prepare_for_inference_(cfg)
+        quantize = cfg.task.get("quantize", "none")  # absent from other tasks and from old checkpoints
+        if quantize != "none" or cfg.common.cpu or not torch.cuda.is_available():
+            pack_for_inference(self, quantize)
 
     def set_num_updates(self, num_updates: int) -> None:
         super().set_num_updates(num_updates)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..decoding.cache import DecodingCache
 from ..modules.attention_backends import FlexAttention, choose_backend
+from ..modules.fused_attention import fused_attention
 from ..modules.nstream_attention import NStreamAttention
 from ..modules.packed_linear import PackedLinear, pack_children, pack_feed_forward
 from ..modules.streams import Streams, teacher_forcing
@@ -41,7 +42,7 @@ class CrossAttention(nn.Module):
         one, side by side in the batch, share them as if they were more rows of it."""
         q = self._heads(self.q_proj(hidden.reshape(len(keys_values[0]), -1, hidden.size(-1))))
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(q, *keys_values, attn_mask=source_mask, dropout_p=dropout)
+        out = fused_attention(q, *keys_values, source_mask, dropout)
         return self.out_proj(out.transpose(1, 2).flatten(2)).view_as(hidden)
 
     def pack(self, precision: str) -> None:

@@ -3,13 +3,16 @@
 from typing import Dict, List, Optional
 
 import torch.nn as nn
-import torch.nn.functional as F
 from fairseq.models.transformer import TransformerConfig
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
+from fairseq.modules import MultiheadAttention
+from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 from torch import Tensor
 
 from ..decoding.beams import sentence_order
-from ..modules.packed_linear import merged, pack_children, pack_feed_forward
+from ..modules.fused_attention import fused_attention
+from ..modules.packed_linear import PackedLinear, merged, pack_children, pack_feed_forward
 
 
 def encoder_config(cfg) -> TransformerConfig:
@@ -32,23 +35,47 @@ def encoder_config(cfg) -> TransformerConfig:
     return config
 
 
-class PackedSelfAttention(nn.Module):
-    """The encoder's self-attention for inference, in the place and with the signature of fairseq's: one product
-    for queries, keys and values."""
+class EncoderSelfAttention(MultiheadAttention):
+    """fairseq's parameters and signature, computed by torch's fused kernels; no attention weights are returned."""
 
-    def __init__(self, attention, precision: str):
-        super().__init__()
-        self.num_heads = attention.num_heads
-        self.qkv_proj = merged(attention.q_proj, attention.k_proj, attention.v_proj, precision=precision)
-        self.out_proj = attention.out_proj
-        pack_children(self, ["out_proj"], precision)
+    def __init__(self, embed_dim: int, num_heads: int, **options):
+        super().__init__(embed_dim, num_heads, **options)
+        self.packed: Optional[PackedLinear] = None
 
     def forward(self, query: Tensor, key_padding_mask: Optional[Tensor] = None, **unused):
         """``(src_len, batch, embed_dim)`` -> the same and None; ``key_padding_mask`` ``(batch, src_len)``."""
-        q, k, v = self.qkv_proj(query).unflatten(-1, (3, self.num_heads, -1)).permute(2, 1, 3, 0, 4)
         mask = None if key_padding_mask is None else ~key_padding_mask[:, None, None]
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        active = self.training or self.dropout_module.apply_during_inference
+        dropout = self.dropout_module.p if active else 0.0
+        out = fused_attention(*map(self._heads, self._project(query)), mask, dropout)
         return self.out_proj(out.permute(2, 0, 1, 3).flatten(2)), None
+
+    def _project(self, x: Tensor):
+        if self.packed is not None:
+            return self.packed(x).chunk(3, -1)
+        return self.q_proj(x), self.k_proj(x), self.v_proj(x)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3)
+
+    def pack(self, precision: str) -> None:
+        """For inference, with one product for queries, keys and values: see :mod:`packed_linear`."""
+        self.packed = merged(self.q_proj, self.k_proj, self.v_proj, precision=precision)
+        self.q_proj = self.k_proj = self.v_proj = None
+        pack_children(self, ["out_proj"], precision)
+
+
+class BangEncoderLayer(TransformerEncoderLayerBase):
+    """fairseq's, with the attention above."""
+
+    def build_self_attention(self, embed_dim: int, cfg) -> EncoderSelfAttention:
+        heads, dropout = cfg.encoder.attention_heads, cfg.attention_dropout
+        return EncoderSelfAttention(embed_dim, heads, dropout=dropout, self_attention=True)
+
+    def pack(self, precision: str) -> None:
+        """For inference: see :mod:`packed_linear`."""
+        self.self_attn.pack(precision)
+        pack_feed_forward(self, precision)
 
 
 class BangEncoder(TransformerEncoderBase):
@@ -56,6 +83,10 @@ class BangEncoder(TransformerEncoderBase):
 
     def __init__(self, cfg, dictionary, embed_tokens: nn.Embedding):
         super().__init__(encoder_config(cfg), dictionary, embed_tokens)
+
+    def build_encoder_layer(self, cfg) -> nn.Module:
+        layer = BangEncoderLayer(cfg)
+        return checkpoint_wrapper(layer) if cfg.checkpoint_activations else layer
 
     def reorder_encoder_out(self, encoder_out: Dict[str, List[Tensor]], new_order: Tensor) -> Dict[str, List[Tensor]]:
         """Follow fairseq's search to the rows ``new_order``.
@@ -72,5 +103,4 @@ class BangEncoder(TransformerEncoderBase):
     def pack(self, precision: str) -> None:
         """For inference: see :mod:`packed_linear`."""
         for layer in self.layers:
-            layer.self_attn = PackedSelfAttention(layer.self_attn, precision)
-            pack_feed_forward(layer, precision)
+            layer.pack(precision)

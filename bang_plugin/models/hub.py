@@ -22,6 +22,7 @@ DECODING_OPTIONS = (
     "block_size",
     "confidence",
     "nar_chunk",
+    "nar_candidates",
     "collapse_repeats",
     "print_trace",
     "trace_file",
@@ -152,7 +153,8 @@ def from_pretrained(
             model.pt, checkpoint_best.pt and checkpoint_last.pt that is there.
         data_name_or_path: folder with the dictionaries; default: ``folder`` if they are there, else the folder
             that the model was trained on.
-        overrides: of the saved configuration.
+        overrides: of the saved configuration, for instance ``quantize="int8"``; ``cpu=True`` says that the model stays
+            on the CPU of a machine with a GPU, so that its weights may be laid out for that.
 
     Raises:
         BangError: if something is missing or cannot be read.

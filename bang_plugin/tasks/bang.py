@@ -13,6 +13,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from .. import text_input
 from ..data.dictionary import load_dictionary
 from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
+from ..decoding.quantize import QUANTIZE
 from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
 from .dictionary_check import DictionaryCheck
@@ -46,6 +47,10 @@ class BangConfig(TranslationConfig):
         default=False, metadata={"help": "print which tokens came in which pass, with probabilities (not with ar)"}
     )
     trace_file: Optional[str] = field(default=None, metadata={"help": "write the same to this file as JSON lines"})
+    quantize: ChoiceEnum(QUANTIZE) = field(
+        default="none",
+        metadata={"help": "generation on a CPU: linear layers in bf16 or int8, faster, at the price of some tokens"},
+    )
 
 
 @register_task("bang", dataclass=BangConfig)

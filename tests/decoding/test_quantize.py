@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from bang_plugin.decoding.quantize import pack_for_inference
 from bang_plugin.errors import BangError
@@ -87,3 +88,24 @@ def test_activations(precision, activation, function):
     found = PackedLinear(linear.weight, linear.bias, precision, activation)(x)
     expected = function(linear(x)) if function else linear(x)
     assert torch.allclose(found, expected, atol={"float32": 1e-5, "bf16": 0.02, "int8": 0.05}[precision])
+
+
+def config(**task):
+    return OmegaConf.create({"common": {"cpu": True}, "generation": {"beam": 1}, "task": task})
+
+
+@pytest.mark.parametrize("quantize", ["none", "bf16", "int8"])
+def test_fairseq_generate_packs_what_it_loads(model, quantize):
+    if not available("float32" if quantize == "none" else quantize):
+        pytest.skip(f"no {quantize} here")
+    model.prepare_for_inference_(config(quantize=quantize))
+    precisions = {part.precision for part in model.modules() if isinstance(part, PackedLinear)}
+    assert precisions == {"float32" if quantize == "none" else quantize}
+
+
+def test_a_model_that_may_move_to_the_gpu_is_not_packed(model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    there = config()
+    there.common.cpu = False
+    model.prepare_for_inference_(there)
+    assert not any(isinstance(part, PackedLinear) for part in model.modules())
