@@ -94,32 +94,28 @@ class DecodingCache:
         self.ragged_slots: Optional[Tensor] = None
         self._uniform = True
 
-    def plan(
-        self, prefix_len: int, block_size: int, counts: Optional[Tensor] = None, after_each: bool = False
-    ) -> Streams:
-        """Rows of the next pass: new prefix rows, then one chain of masks, or one after each new row.
+    def plan(self, prefix_len: int, block_size: int, counts: Optional[Tensor] = None, verify: bool = False) -> Streams:
+        """Rows of the next pass: new prefix rows, then a chain of masks after the last of them.
 
         Args:
             prefix_len: new prefix rows (columns; see ``counts``).
             block_size: masks in a chain.
             counts: how many of the new prefix rows are real in each sentence, ``(batch,)``;
                 all if None.
-            after_each: a chain after each new prefix row instead of one after the last real one.
+            verify: before that chain, a chain of one mask after each new prefix row but the last column's.
 
         Returns:
             Streams for the decoder, whose keys are the cache's slots and then the chains.
         """
         bsz, device = self.lengths.numel(), self.lengths.device
-        chains = prefix_len if after_each else 1
-        self.used = self.longest + prefix_len + chains * block_size
+        singles = prefix_len - 1 if verify else 0
+        self.used = self.longest + prefix_len + singles + block_size
         slots = self.lengths.unsqueeze(1) + torch.arange(prefix_len, device=device)
         self.ragged_slots = None if self._uniform else slots
-        chain = torch.arange(chains, device=device).repeat_interleave(block_size).expand(bsz, -1)
-        element = torch.arange(1, block_size + 1, device=device).repeat(chains).expand(bsz, -1)
-        if after_each:
-            anchor = self.lengths.unsqueeze(1) + chain
-        else:
-            anchor = (self.lengths + (prefix_len if counts is None else counts) - 1).unsqueeze(1).expand_as(chain)
+        chain = torch.arange(singles + block_size, device=device).clamp(max=singles).expand(bsz, -1)
+        element = torch.arange(1 - singles, block_size + 1, device=device).clamp(min=1).expand(bsz, -1)
+        last = (self.lengths + (prefix_len if counts is None else counts) - 1).unsqueeze(1)
+        anchor = torch.cat([slots[:, :singles], last.expand(-1, block_size)], dim=1)
         stored = torch.arange(self.longest + prefix_len, device=device)
         positions = torch.cat([slots, anchor + element], dim=1) + self.first_position
         return Streams(

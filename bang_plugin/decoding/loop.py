@@ -17,11 +17,13 @@ class Step(NamedTuple):
     Attributes:
         tokens, scores: proposals and their log-probabilities, ``(batch, n)``.
         counts: how many leading ones are kept, ``(batch,)``.
+        offered: how many there are, ``(batch,)``; n of them if None.
     """
 
     tokens: Tensor
     scores: Tensor
     counts: Tensor
+    offered: Optional[Tensor] = None
 
 
 class BlockGenerator:
@@ -89,11 +91,13 @@ class BlockGenerator:
         proposed = torch.zeros_like(lengths)
         step = self.mode(session, writing)
         while writing.rows.numel():
-            tokens, scores, counts = step()
+            tokens, scores, counts, offered = step()
             ended = writing.keep(tokens, scores, counts)
-            proposed[writing.rows] += tokens.size(1)
+            if offered is None:
+                offered = torch.full_like(counts, tokens.size(1))
+            proposed[writing.rows] += offered
             if self.account and self.account.traces:
-                self._record(traces, session.passes, writing, tokens, scores)
+                self._record(traces, session.passes, writing, tokens, scores, offered)
             for i in ended.nonzero().flatten().tolist():
                 original = int(writing.rows[i])
                 hypothesis = self._hypothesis(writing, i)
@@ -107,11 +111,11 @@ class BlockGenerator:
             self.account.add(sample["id"].tolist() if "id" in sample else None, hypotheses)
         return hypotheses
 
-    def _record(self, traces, number: int, writing: Writing, tokens: Tensor, scores: Tensor) -> None:
-        rows = zip(writing.rows.tolist(), tokens.tolist(), scores.exp().tolist(), writing.fresh.tolist())
-        for original, ids, probabilities, kept in rows:
-            words = [self.dictionary[token] for token in ids]
-            traces[original].append({"pass": number, "tokens": words, "probabilities": probabilities, "kept": kept})
+    def _record(self, traces, number: int, writing: Writing, tokens: Tensor, scores: Tensor, offered: Tensor) -> None:
+        rows = zip(*(x.tolist() for x in (writing.rows, tokens, scores.exp(), offered, writing.fresh)))
+        for original, ids, probabilities, n, kept in rows:
+            words = [self.dictionary[token] for token in ids[:n]]
+            traces[original].append({"pass": number, "tokens": words, "probabilities": probabilities[:n], "kept": kept})
 
     def _hypothesis(self, writing: Writing, i: int) -> Dict:
         length = int(writing.lengths[i])

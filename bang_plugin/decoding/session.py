@@ -29,7 +29,7 @@ class Session:
         self.passes = 0
 
     def chains(
-        self, prefix: Tensor, block_size: int, counts: Optional[Tensor] = None, after_each: bool = False
+        self, prefix: Tensor, block_size: int, counts: Optional[Tensor] = None, verify: bool = False
     ) -> Tuple[Tensor, Tensor]:
         """One decoder pass over new prefix tokens and chains of masks.
 
@@ -37,14 +37,14 @@ class Session:
             prefix: tokens that join the prefix, ``(batch, n)``.
             block_size: masks in a chain.
             counts: how many of the tokens each sentence has, ``(batch,)``; all if None.
-            after_each: a chain after each of the tokens, instead of one after the last.
+            verify: one more mask after each of the tokens but the last column's, before the chain's.
 
         Returns:
-            logits of the masks ``(batch, chains x block_size, vocab)`` in float32, and their log-normaliser with
+            logits of the masks ``(batch, block_size, vocab)``, or ``n - 1`` more, in float32, and their log-normaliser with
             a last dimension of 1.
         """
         n = prefix.size(1)
-        return self._pass(prefix, lambda cache: cache.plan(n, block_size, counts, after_each), first=n)
+        return self._pass(prefix, lambda cache: cache.plan(n, block_size, counts, verify), first=n)
 
     def masks(self, size: int) -> Tuple[Tensor, Tensor]:
         """One decoder pass over ``size`` masks that stay, as NAR's chain grows; logits ``(batch, size, vocab)``."""
@@ -81,7 +81,7 @@ class Session:
         for model, encoder_out in zip(self.models, self.encoder_outs):
             cache = model.decoder.new_cache(bsz * n)
             encoder_out = model.encoder.reorder_encoder_out(encoder_out, order)
-            streams = cache.plan(length, 1, after_each=True)
+            streams = cache.plan(length, 1, verify=True)
             hidden = model.decoder.rows(prefix, streams, encoder_out, cache, skip=length).flatten(0, 1)
             weight, target = model.decoder.embed_tokens.weight, rows.flatten()
             _, nll, _ = chunked_cross_entropy(hidden, weight, target, torch.ones_like(target, dtype=hidden.dtype))

@@ -1,6 +1,7 @@
 """Speculative: a drafted block is verified by stream 1, so that the output is that of greedy AR."""
 
 import torch
+from torch import Tensor
 
 from .loop import Step
 from .session import Session
@@ -8,29 +9,44 @@ from .writing import Writing
 
 
 def speculative(session: Session, writing: Writing, block_size: int):
-    """Verify a draft and draft the next block in the same pass.
+    """Verify a draft and, should all of it be right, draft the next block in the same pass.
 
-    The draft's first token is stream 1's own choice and so already written. A pass reads the whole draft
-    as if it were right, with a chain of masks after each of its tokens. The first masks of the chains are
-    stream 1's choices: as long as they confirm the draft they are written, and so is the one that does not. The
-    chain behind the last confirmed token is the next draft; what else was read is overwritten.
+    The draft's first token is stream 1's own choice and so already written. A pass reads the whole draft as if it
+    were right, with one mask after each of its tokens and a chain of ``block_size`` after the last. The masks, and
+    the first of the chain, are stream 1's choices: as long as they confirm the draft they are written, and so is
+    the one that does not. If none disagrees, the chain is the next draft; else the next pass reads the correction
+    only and drafts behind it.
     """
 
     def step() -> Step:
-        if writing.draft is None:
-            draft, _ = writing.unread()
-        else:
-            draft = writing.draft
+        draft, counts = writing.unread() if writing.draft is None else (writing.draft, writing.draft_counts)
         width = draft.size(1)
-        logits, normaliser = session.chains(draft, block_size, after_each=True)
-        # the chain after the draft's token i (0, 1, …) predicts outputs lengths + i, lengths + i + 1, …
-        offset = torch.arange(width, device=draft.device).unsqueeze(1) + torch.arange(block_size, device=draft.device)
-        index = writing.lengths.unsqueeze(1) + offset.flatten()
+        logits, normaliser = session.chains(draft, block_size, counts, verify=True)
+        # masks predict outputs lengths, lengths + 1, …, and the chain's those from its anchor on
+        place = torch.arange(width - 1, device=draft.device).expand(len(draft), -1)
+        ahead = (counts - 1).unsqueeze(1) + torch.arange(block_size, device=draft.device)
+        index = writing.lengths.unsqueeze(1) + torch.cat([place, ahead], dim=1)
         tokens, scores = writing.choose(logits, normaliser, index)
-        tokens, scores = tokens.unflatten(1, (width, block_size)), scores.unflatten(1, (width, block_size))
-        confirmed = (tokens[:, :-1, 0] == draft[:, 1:]).long().cumprod(1).sum(1)
-        writing.draft = tokens[torch.arange(len(draft), device=draft.device), confirmed]
-        session.advance(confirmed + 1)
-        return Step(tokens[:, :, 0], scores[:, :, 0], confirmed + 1)
+        block = tokens[:, width - 1 :]
+        # the first of the chain goes where the last token's mask would stand
+        tokens, scores = (_place(x[:, :width], counts - 1, x[:, width - 1]) for x in (tokens, scores))
+        right = (tokens[:, :-1] == draft[:, 1:]) & (place < (counts - 1).unsqueeze(1))
+        kept = right.long().cumprod(1).sum(1) + 1
+        session.advance(kept)
+        _next_draft(writing, block, tokens, kept, complete=kept == counts)
+        return Step(tokens, scores, kept, counts)
 
     return step
+
+
+def _place(values: Tensor, column: Tensor, new: Tensor) -> Tensor:
+    return values.scatter(1, column.unsqueeze(1), new.unsqueeze(1))
+
+
+def _next_draft(writing: Writing, block: Tensor, tokens: Tensor, kept: Tensor, complete: Tensor) -> None:
+    """The new block where the draft was right, elsewhere the correction alone, with anything behind it."""
+    correction = tokens.gather(1, (kept - 1).unsqueeze(1))
+    if not complete.any():
+        block = block[:, :1]
+    writing.draft = torch.where(complete.unsqueeze(1), block, correction)
+    writing.draft_counts = torch.where(complete, block.size(1), 1)

@@ -31,9 +31,10 @@ class Writing:
         lengths: tokens so far, ``(batch,)``.
         fresh: how many of them the last step added, ``(batch,)``.
         draft: guesses that a mode keeps for its next step, ``(batch, n)``, or None.
+        draft_counts: how many of them each sentence has, ``(batch,)``.
     """
 
-    PER_SENTENCE = ("rows", "lengths", "fresh", "max_lengths", "written", "scores", "draft")
+    PER_SENTENCE = ("rows", "lengths", "fresh", "max_lengths", "written", "scores", "draft", "draft_counts")
 
     def __init__(self, dictionary, limits: Limits, max_lengths: Tensor):
         self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
@@ -46,6 +47,7 @@ class Writing:
         self.written = torch.full((bsz, room), self.pad, device=max_lengths.device)
         self.scores = torch.zeros(bsz, room, device=max_lengths.device)
         self.draft: Optional[Tensor] = None
+        self.draft_counts: Optional[Tensor] = None
 
     def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """Most probable tokens under fairseq's rules: no padding, no end before ``min_len``, and the end and

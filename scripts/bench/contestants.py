@@ -80,10 +80,10 @@ def scripted_adaptive(session, writing, kept: int, block_size: int):
 
 
 def scripted_speculative(session, writing, kept: int, block_size: int):
-    """Speculative decoding whose pass confirms so much of each draft that ``kept`` tokens are written.
+    """Speculative decoding whose verifying pass writes ``kept`` tokens of each draft.
 
-    What the model chose is overwritten by one token everywhere, and by another one as the first token
-    of the chains behind the prescribed disagreement.
+    What the model chose is overwritten by one token everywhere, and by another one behind the prescribed
+    disagreement.
     """
     choose = writing.choose
     plain = writing.eos + 2
@@ -91,9 +91,10 @@ def scripted_speculative(session, writing, kept: int, block_size: int):
     def scripted_choice(logits, normaliser, index=None):
         tokens, scores = choose(logits, normaliser, index)
         ends = tokens == writing.eos
-        tokens = torch.full_like(tokens, plain).unflatten(1, (-1, block_size))
-        tokens[:, kept - 1 :, 0] = plain + 1
-        return tokens.flatten(1).masked_fill(ends, writing.eos), scores
+        checks = tokens.size(1) - block_size
+        tokens = torch.full_like(tokens, plain)
+        tokens[:, kept - 1 : checks] = plain + 1
+        return tokens.masked_fill(ends, writing.eos), scores
 
     writing.choose = scripted_choice
     return speculative(session, writing, block_size)

@@ -152,16 +152,16 @@ class _Arrangements(Workbench):
 
 
 def arrangements(bench: Workbench, args) -> list[dict]:
-    """Merged and separate passes for every block size, in one run."""
+    """The package's passes and separate ones for every block size, in one run."""
     limits = {"max_len_b": args.max_len_b}
     compared = []
     for size in args.block_sizes:
         options = {"decoding": "speculative", "block_size": size}
-        compared += [Mode(f"{name} passes, K={size}", options, limits) for name in ("merged", "separate")]
+        compared += [Mode(f"{name} passes, K={size}", options, limits) for name in ("combined", "separate")]
     results = measure(_Arrangements(bench), compared, args.batch_sizes, args.alone)
     rows = []
-    for merged, separate in zip(results[::2], results[1::2]):
-        for result in (merged, separate):
+    for combined, separate in zip(results[::2], results[1::2]):
+        for result in (combined, separate):
             rows.append(
                 {
                     "arrangement": result.name,
@@ -170,7 +170,7 @@ def arrangements(bench: Workbench, args) -> list[dict]:
                     "± %": 100 * result.spread,
                     "sentences / s": result.sentences_per_second,
                     "at batch": result.batch_size,
-                    "equal outputs": result.hypotheses == merged.hypotheses,
+                    "equal outputs": result.hypotheses == combined.hypotheses,
                 }
             )
     return rows
