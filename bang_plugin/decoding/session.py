@@ -40,8 +40,8 @@ class Session:
             verify: one more mask after each of the tokens but the last column's, before the chain's.
 
         Returns:
-            logits of the masks ``(batch, block_size, vocab)``, or ``n - 1`` more, in float32, and their log-normaliser with
-            a last dimension of 1.
+            logits of the masks ``(batch, block_size, vocab)``, or ``n - 1`` more, in float32, and their
+            log-normaliser with a last dimension of 1.
         """
         n = prefix.size(1)
         return self._pass(prefix, lambda cache: cache.plan(n, block_size, counts, verify), first=n)
