@@ -4,10 +4,10 @@
 and the tasks.
 """
 
-from . import binarised, checkpoints, errors, launch, saving, text_input, training_faults
+from . import checkpoints, errors, guards
 
-for _guard in (errors, checkpoints, saving, binarised, text_input, launch, training_faults):
-    _guard.install()
+for _part in (errors, checkpoints, guards):
+    _part.install()
 
 from .criterions import nstream_loss  # noqa: E402, F401  (fairseq imports tasks and models by itself)
 from .data import wordpiece  # noqa: E402, F401

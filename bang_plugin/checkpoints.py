@@ -20,7 +20,7 @@ from fairseq import checkpoint_utils
 from torch import Tensor
 
 from .errors import BangError
-from .integrity import check_configuration, check_whole
+from .guards.integrity import check_configuration, check_whole
 
 ALLOWED_CLASSES = [
     argparse.Namespace,  # fairseq 0.9 and 0.10, the release

@@ -87,9 +87,11 @@ class Workbench:
             setattr(self.task.cfg, option, value)
         return self.task.build_generator(self.models, Namespace(**mode.generation))
 
-    def batches(self, batch_size: int, limit: Optional[int] = None) -> list:
-        """Collated batches of similar source lengths."""
-        order = sorted(range(limit or self.size), key=lambda i: (self.dataset.src_sizes[i], i))
+    def batches(self, batch_size: int, by_length: bool = True) -> list:
+        """Collated batches of similar source lengths, as fairseq-generate makes them, or in the order of the data."""
+        order = list(range(self.size))
+        if by_length:
+            order.sort(key=lambda i: (self.dataset.src_sizes[i], i))
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         return [self.dataset.collater([self.dataset[i] for i in batch]) for batch in batches]
 

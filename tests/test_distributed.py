@@ -1,8 +1,14 @@
 """Two processes with half the batch each train as one with the whole."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from bang_plugin.guards.launch import free_port
+
+from .command_line import PLUGIN
 from .reliability.conftest import plain_text, training  # noqa: F401
 from .reliability.processes import Command
 from .reliability.test_two_processes import run_pair
@@ -22,15 +28,37 @@ def result(folder):
     return checkpoint["model"], meters["loss"]["sum"] / meters["loss"]["count"]
 
 
+def train_alone(arguments, folder):
+    """One process with batches of 16; its result."""
+    folder.mkdir()
+    options = [*arguments, *EVEN, "--batch-size", 16, "--save-dir", folder / "saved"]
+    command = Command("train", *options, log=folder / "log")
+    assert command.wait() == 0, command.text
+    return result(folder)
+
+
+def assert_same(found, expected):
+    """Weights and loss of two runs."""
+    assert found[1] == pytest.approx(expected[1], rel=1e-5)
+    for name, value in expected[0].items():
+        torch.testing.assert_close(found[0][name], value, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("task", ["bang", "bang_pretraining"])
 def test_two_processes_equal_one(training, tmp_path, task):  # noqa: F811
-    (tmp_path / "one").mkdir()
-    saving = ["--save-dir", tmp_path / "one" / "saved"]
-    one = Command("train", *training[task], *EVEN, "--batch-size", 16, *saving, log=tmp_path / "one" / "log")
-    assert one.wait() == 0, one.text
+    expected = train_alone(training[task], tmp_path / "one")
     for command in run_pair([*training[task], *EVEN, "--batch-size", 8], tmp_path / "two"):
         assert command.wait() == 0, command.text
-    (expected, expected_loss), (found, loss) = result(tmp_path / "one"), result(tmp_path / "two")
-    assert loss == pytest.approx(expected_loss, rel=1e-5)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-4, rtol=0)
+    assert_same(result(tmp_path / "two"), expected)
+
+
+@pytest.mark.slow
+def test_torchrun(training, tmp_path):  # noqa: F811
+    """The same, started by torchrun itself."""
+    expected = train_alone(training["bang"], tmp_path / "one")
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m"]
+    options = [*training["bang"], *EVEN, "--batch-size", 8, "--save-dir", tmp_path / "two" / "saved"]
+    command = [sys.executable, *launcher, "fairseq_cli.train", *options, "--user-dir", PLUGIN]
+    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr
+    assert_same(result(tmp_path / "two"), expected)

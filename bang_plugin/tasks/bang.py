@@ -10,12 +10,12 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from .. import text_input
 from ..data.dictionary import load_dictionary
 from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
 from ..decoding.quantize import QUANTIZE
 from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
+from ..guards import text_input
 from .dictionary_check import DictionaryCheck
 from .repeatable_batches import RepeatableBatches
 

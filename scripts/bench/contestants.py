@@ -14,6 +14,7 @@ from bang_plugin.decoding.speculative import speculative
 from bang_plugin.errors import BangError
 
 from . import models
+from .release import Release
 
 
 @dataclass
@@ -177,3 +178,16 @@ def ctranslate2_transformer(model, size: models.Size, dictionary, types=("float3
                 run = partial(write, translator=translator, beam=beam)
                 found[f"ctranslate2 {kind}, {name}"] = Contestant(run)
     return found
+
+
+def release(python: str, folder: str, dictionary, positions: int) -> dict[str, Contestant]:
+    """The official release; see :mod:`release`.
+
+    Raises:
+        BangError: if it does not start.
+    """
+    try:
+        other = Release(python, folder, len(dictionary), positions, torch.get_num_threads())
+    except (OSError, RuntimeError) as error:
+        raise BangError(f"--release {python} {folder}: {error}") from error
+    return {f"release, {way}": Contestant(partial(other.write, way=way)) for way in other.ways}

@@ -8,12 +8,15 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from bang_plugin.decoding.quantize import QUANTIZE
 from scripts.measure import Measurement, Mode, Workbench, measure
 
 from .machine import describe
 from .output import Output
 from .separate import separate_speculative
+from .timing import interleave
 
 GREEDY, BEAM = "ar, greedy", "ar, beam 4"
 
@@ -73,8 +76,38 @@ def run(args: argparse.Namespace) -> Output:
         out.table("Linear layers in lower precision", lower_precision(results, args))
     if args.arrangements:
         out.table("Speculative decoding, two arrangements", arrangements(bench, args))
+    out.table("The encoder alone, in batches by source length and in the order of the data", bucketing(bench, args))
     out.save(partial(_draw, rows))
     return out
+
+
+@torch.no_grad()
+def bucketing(bench: Workbench, args) -> list[dict]:
+    """What batches of similar lengths save: the padding, and with it the encoder's time."""
+    encoder, pad = bench.models[0].encoder, bench.task.source_dictionary.pad()
+    rows = []
+    for batch_size in args.batch_sizes:
+        orders = {"by length": bench.batches(batch_size), "as it comes": bench.batches(batch_size, by_length=False)}
+        inputs = {name: [batch["net_input"]["src_tokens"] for batch in batches] for name, batches in orders.items()}
+        runs = {name: partial(_encode, encoder, batches) for name, batches in inputs.items()}
+        timings = interleave(runs, 3, label=f"batches of {batch_size}")
+        for name, batches in inputs.items():
+            tokens = sum(batch.numel() for batch in batches)
+            rows.append(
+                {
+                    "batch size": batch_size,
+                    "order": name,
+                    "padding %": 100 * (1 - sum(int(batch.ne(pad).sum()) for batch in batches) / tokens),
+                    "ms per sentence": 1000 * timings[name].median / bench.size,
+                    "± %": 100 * timings[name].spread,
+                }
+            )
+    return rows
+
+
+def _encode(encoder, batches: list) -> None:
+    for tokens in batches:
+        encoder(tokens, src_lengths=None)
 
 
 def quality(results: list[Measurement], args) -> list[dict]:

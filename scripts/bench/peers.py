@@ -14,7 +14,7 @@ from bang_plugin.decoding.quantize import QUANTIZE, pack_for_inference
 from scripts.measure import stopwatch
 
 from . import models
-from .contestants import bang_contestants, ctranslate2_transformer, fairseq_nat, fairseq_transformer
+from .contestants import bang_contestants, ctranslate2_transformer, fairseq_nat, fairseq_transformer, release
 from .machine import describe, matmul_rate
 from .output import Output
 from .timing import interleave
@@ -35,6 +35,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--kept", type=int, default=2, help="tokens that adaptive and speculative keep per pass")
     parser.add_argument("--quantize", choices=QUANTIZE, default="none", help="of our linear layers")
     parser.add_argument("--no-packing", action="store_true", help="leave our linear layers to torch, to see the gain")
+    parser.add_argument(
+        "--release",
+        nargs=2,
+        metavar=("PYTHON", "FOLDER"),
+        help="the official release too, see release.py",
+    )
     parser.add_argument("--only", nargs="+", default=[], help="only contestants whose name holds one of these")
     parser.add_argument("--without", nargs="+", default=[], help="no contestants whose name holds one of these")
 
@@ -60,6 +66,8 @@ def contestants(args) -> tuple:
     if "ctranslate2" not in args.without:
         found |= ctranslate2_transformer(transformer, size, dictionary)
     found |= fairseq_nat(models.nonautoregressive_transformer(size, dictionary, positions).eval(), dictionary)
+    if args.release:
+        found |= release(*args.release, dictionary, positions)
     wanted = {
         name: one
         for name, one in found.items()
@@ -209,4 +217,4 @@ def _draw(rows: list[dict], figure) -> None:
     left.invert_yaxis()
     left.set(xlabel="ms per sentence, batch 1", xscale="log")
     right.set(xlabel="sentences per second, best batch", xscale="log")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bang_plugin.data.dictionary import load_dictionary
-from bang_plugin.text_input import buffered_read
+from bang_plugin.guards.text_input import buffered_read
 from tests.command_line import PLUGIN, fairseq
 from tests.test_commands import MODES
 

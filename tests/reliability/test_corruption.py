@@ -9,7 +9,7 @@ from fairseq import checkpoint_utils
 
 from bang_plugin.checkpoints import load_pretrained
 from bang_plugin.errors import BangError
-from bang_plugin.integrity import is_call
+from bang_plugin.guards.integrity import is_call
 from tests.conftest import build_reference_model
 from tests.test_checkpoints import Payload, release_file  # noqa: F401
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 
-from bang_plugin.binarised import note_path
 from bang_plugin.errors import BangError
+from bang_plugin.guards.binarised import note_path
 from tests.command_line import fairseq
 from tests.conftest import SMALL, train_toy
 

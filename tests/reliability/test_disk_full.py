@@ -9,7 +9,7 @@ from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
 from bang_plugin.errors import BangError
-from bang_plugin.saving import whole_file
+from bang_plugin.guards.saving import whole_file
 from tests.conftest import train_toy
 
 from .processes import Command

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bang_plugin.integrity import check_whole
-from bang_plugin.launch import free_port
+from bang_plugin.guards.integrity import check_whole
+from bang_plugin.guards.launch import free_port
 from tests.command_line import PLUGIN
 
 from .processes import PATIENCE, Command

@@ -2,14 +2,22 @@
 
 import argparse
 import json
+import sys
 from functools import partial
 
 import pytest
 import torch
 
+from bang_plugin.errors import BangError
 from scripts import benchmark
 from scripts.bench import models
-from scripts.bench.contestants import bang_contestants, ctranslate2_transformer, fairseq_nat, fairseq_transformer
+from scripts.bench.contestants import (
+    bang_contestants,
+    ctranslate2_transformer,
+    fairseq_nat,
+    fairseq_transformer,
+    release,
+)
 from scripts.bench.decode import agreement
 from scripts.bench.peers import where_nar_does_not_pay
 from scripts.bench.separate import separate_speculative
@@ -131,7 +139,8 @@ def test_decode(tmp_path, toy_data, toy_checkpoint):
     references = toy_data / "test.tgt"
     options = ["--references", references, "--metrics", "exact", "--arrangements", "--quantize", "int8"]
     record = run(tmp_path, "decode", toy_checkpoint, toy_data / "bin", *options)
-    modes, int8, arrangements = record["tables"].values()
+    modes, int8, arrangements, (by_length, as_it_comes) = record["tables"].values()
+    assert by_length["padding %"] <= as_it_comes["padding %"]
     assert len(modes) == 6 and len(int8) == 6
     assert next(row for row in modes if row["decoding"] == "nar")["passes"] == 1
     assert all(row["equal outputs"] for row in arrangements)
@@ -144,6 +153,34 @@ def test_peers(tmp_path):
     rows = record["tables"]["7 source tokens, 5 output tokens"]
     assert len(rows) == 13 and all(row["ms, batch 1"] > 0 for row in rows)
     assert 0 < record["facts"]["share of time inside matrix products"] <= 1
+
+
+STAND_IN = """#!{python}
+import json, sys
+print("ready", flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    print(sys.argv[2:], request["way"], request["length"], len(request["tokens"]), file=sys.stderr)
+    print("written", flush=True)
+"""
+
+
+def test_release_takes_part_in_a_process_of_its_own(tmp_path, dictionary, capfd):
+    """Its protocol, with a stand-in for the old interpreter."""
+    python = tmp_path / "python"
+    python.write_text(STAND_IN.format(python=sys.executable))
+    python.chmod(0o755)
+    found = release(str(python), "BANG/bang/bang", dictionary, 40)
+    assert list(found) == ["release, beam 4", "release, greedy", "release, nar, a mask per source token"]
+    found["release, greedy"].write(models.sources(dictionary, 3, 9), 7)
+    started = ["BANG/bang/bang", "bang_ar_nar_mixed_base", str(len(dictionary)), "40", str(torch.get_num_threads())]
+    assert f"{started} greedy 7 3" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("python", ["/no/such/python", "/bin/false"])
+def test_release_that_does_not_start(dictionary, python):
+    with pytest.raises(BangError, match="--release"):
+        release(python, "BANG", dictionary, 40)
 
 
 def test_memory(tmp_path):

@@ -13,7 +13,7 @@ import socket
 import torch
 from fairseq.distributed import utils as distributed_utils
 
-from .errors import BangError
+from ..errors import BangError
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import functools
 
 from fairseq.trainer import Trainer
 
-from .errors import BangError
+from ..errors import BangError
 
 
 def install() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from fairseq.binarizer import FileBinarizer
 from fairseq.data import data_utils, indexed_dataset
 
-from .data.dictionary import fingerprint
-from .errors import BangError
+from ..data.dictionary import fingerprint
+from ..errors import BangError
 
 CHUNK = 2**24  # ids that are looked at together
 

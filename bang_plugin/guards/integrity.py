@@ -7,7 +7,7 @@ import zipfile
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from .errors import BangError
+from ..errors import BangError
 
 ZIP_START = b"PK\x03\x04"
 

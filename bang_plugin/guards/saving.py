@@ -15,7 +15,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
-from .errors import BangError
+from ..errors import BangError
 
 logger = logging.getLogger(__name__)
 
