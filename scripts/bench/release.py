@@ -5,6 +5,7 @@ release's folder, which fairseq knows as ``--user-dir``. The two processes talk 
 may lack everything else of this project; here, then, only syntax that Python 3.6 has.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -59,16 +60,11 @@ def build(folder, arch, symbols, positions):
     dictionary = Dictionary()
     for number in range(symbols - len(dictionary)):
         dictionary.add_symbol("word" + str(number))
-    args = types.SimpleNamespace(
-        ngram=1,
-        num_buckets=32,
-        relative_max_distance=128,
-        share_all_embeddings=True,
-        load_from_pretrained_model=None,
-        load_sep=False,
-        max_source_positions=positions,
-        max_target_positions=positions,
-    )
+    parser = argparse.ArgumentParser(argument_default=argparse.SUPPRESS)  # as fairseq does it: presets fill the gaps
+    ARCH_MODEL_REGISTRY[arch].add_args(parser)
+    args = parser.parse_args(["--share-all-embeddings"])
+    args.ngram, args.num_buckets, args.relative_max_distance = 1, 32, 128
+    args.max_source_positions = args.max_target_positions = positions
     ARCH_CONFIG_REGISTRY[arch](args)
     task = types.SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
     return ARCH_MODEL_REGISTRY[arch].build_model(args, task).eval(), dictionary
