@@ -12,6 +12,7 @@ from fairseq import checkpoint_utils
 from tqdm import tqdm
 
 from bang_plugin.decoding.quantize import pack_for_inference
+from scripts.bench.machine import synchronize
 
 
 @dataclass
@@ -111,14 +112,16 @@ class Workbench:
 
 
 @contextlib.contextmanager
-def stopwatch(module):
+def stopwatch(module, device: str = "cpu"):
     """Collects the seconds that each call of ``module.forward`` takes (hooks would miss fairseq's generator,
-    which calls ``forward`` itself); on an accelerator, of launching it."""
+    which calls ``forward`` itself)."""
     seconds, forward = [], module.forward
 
     def timed(*args, **kwargs):
+        synchronize(device)
         start = time.perf_counter()
         result = forward(*args, **kwargs)
+        synchronize(device)
         seconds.append(time.perf_counter() - start)
         return result
 

@@ -124,15 +124,17 @@ def fairseq_nat(model, dictionary) -> dict[str, Contestant]:
     generator = IterativeRefinementGenerator(dictionary, max_iter=0, adaptive=False)
 
     def write(sample, length):
-        bsz = len(sample["net_input"]["src_tokens"])
-        model.decoder.forward_length_prediction = lambda *unused, **also: torch.full((bsz,), length)
+        lengths = torch.full_like(sample["net_input"]["src_lengths"], length)
+        model.decoder.forward_length_prediction = lambda *unused, **also: lengths
         return generator.generate([model], sample)
 
     return {"fairseq nonautoregressive_transformer": Contestant(write, model.encoder)}
 
 
-def ctranslate2_transformer(model, size: models.Size, dictionary, types=("float32", "int8")) -> dict[str, Contestant]:
-    """CTranslate2 on fairseq's Transformer.
+def ctranslate2_transformer(
+    model, size: models.Size, dictionary, device: str = "cpu", dtype: str = "float32"
+) -> dict[str, Contestant]:
+    """CTranslate2 on fairseq's Transformer (which is on the CPU in float32), in ``dtype`` and with 8-bit weights.
 
     Raises:
         BangError: if it is not installed.
@@ -170,9 +172,9 @@ def ctranslate2_transformer(model, size: models.Size, dictionary, types=("float3
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         Converter().convert(folder, force=True)
-        for kind in types:
+        for kind in (dtype, "int8" if dtype == "float32" else f"int8_{dtype}"):
             translator = ctranslate2.Translator(
-                folder, device="cpu", compute_type=kind, intra_threads=torch.get_num_threads(), inter_threads=1
+                folder, device=device, compute_type=kind, intra_threads=torch.get_num_threads(), inter_threads=1
             )
             for beam, name in ((4, "beam 4"), (1, "greedy")):
                 run = partial(write, translator=translator, beam=beam)

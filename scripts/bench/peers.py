@@ -5,9 +5,11 @@ weights say nothing about quality, only about work; where the work depends on wh
 is prescribed and part of the contestant's name.
 """
 
+import copy
 from functools import partial
 
 import torch
+from fairseq import checkpoint_utils, utils
 from torch.profiler import ProfilerActivity, profile
 
 from bang_plugin.decoding.quantize import QUANTIZE, pack_for_inference
@@ -26,6 +28,8 @@ MATMULS = ("mm", "addmm", "bmm", "baddbmm", "_linear_pointwise", "linear_dynamic
 def add_arguments(parser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
     parser.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to write")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of everybody's weights")
     parser.add_argument("--checkpoint", help="time this BANG checkpoint instead of random weights (needs --data)")
     parser.add_argument("--data", help="its binarised data, for the dictionary")
     parser.add_argument("--sources", type=int, nargs="+", default=[128, 400], help="source tokens")
@@ -33,7 +37,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="tried for throughput")
     parser.add_argument("--block-size", type=int, default=4, help="of the block modes")
     parser.add_argument("--kept", type=int, default=2, help="tokens that adaptive and speculative keep per pass")
-    parser.add_argument("--quantize", choices=QUANTIZE, default="none", help="of our linear layers")
+    parser.add_argument("--quantize", nargs="+", choices=QUANTIZE[1:], default=[], help="ours in these precisions too")
     parser.add_argument("--no-packing", action="store_true", help="leave our linear layers to torch, to see the gain")
     parser.add_argument(
         "--release",
@@ -50,22 +54,30 @@ def contestants(args) -> tuple:
     size = models.QUICK if args.quick else models.BASE
     positions = max(*args.sources, *args.outputs, 8)
     if args.checkpoint:
-        from scripts.measure import Workbench
-
-        bench = Workbench(args.checkpoint, args.data)
-        ours, dictionary = bench.models[0], bench.task.source_dictionary
+        (ours,), _, task = checkpoint_utils.load_model_ensemble_and_task(
+            [args.checkpoint], arg_overrides={"data": args.data}
+        )
+        dictionary = task.source_dictionary
         size = models.Size(*(ours.cfg[f"encoder_{key}"] for key in models.CONFIG_NAMES), len(dictionary))
     else:
         dictionary = models.make_dictionary(size)
         ours = models.bang(size, dictionary, args.block_size, positions)
-    if not args.no_packing:
-        pack_for_inference(ours, args.quantize)
-    found = bang_contestants(ours.eval(), dictionary, args.block_size, args.kept, positions)
+
+    def placed(model):
+        return model.to(args.device, getattr(torch, args.dtype)).eval()
+
+    found = {}
+    for precision in ["none", *args.quantize]:
+        model = placed(copy.deepcopy(ours))
+        if precision != "none" or not args.no_packing:
+            pack_for_inference(model, precision)
+        for name, one in bang_contestants(model, dictionary, args.block_size, args.kept, positions).items():
+            found[name if precision == "none" else name.replace("bang", f"bang {precision}")] = one
     transformer = models.transformer(size, dictionary, positions).eval()
-    found |= fairseq_transformer(transformer, dictionary)
     if "ctranslate2" not in args.without:
-        found |= ctranslate2_transformer(transformer, size, dictionary)
-    found |= fairseq_nat(models.nonautoregressive_transformer(size, dictionary, positions).eval(), dictionary)
+        found |= ctranslate2_transformer(transformer, size, dictionary, args.device, args.dtype)
+    found |= fairseq_transformer(placed(transformer), dictionary)
+    found |= fairseq_nat(placed(models.nonautoregressive_transformer(size, dictionary, positions)), dictionary)
     if args.release:
         found |= release(*args.release, dictionary, positions)
     wanted = {
@@ -82,8 +94,9 @@ def run(args) -> Output:
     if args.quick:
         args.sources, args.outputs, args.batch_sizes, args.rounds = [7], [5], [2], 1
     dictionary, wanted = contestants(args)
-    out = Output(args.folder, "peers", describe(), {**vars(args), "folder": str(args.folder)})
-    out.fact("matmul rate of this machine (GFLOP/s)", matmul_rate(size=256 if args.quick else 2048) / 1e9)
+    out = Output(args.folder, "peers", describe(args.device), {**vars(args), "folder": str(args.folder)})
+    rate = matmul_rate(args.device, getattr(torch, args.dtype), 256 if args.quick else 2048)
+    out.fact("matmul rate of this machine (GFLOP/s)", rate / 1e9)
     everything = []
     for source in args.sources:
         for length in args.outputs:
@@ -93,9 +106,9 @@ def run(args) -> Output:
     losing = where_nar_does_not_pay(everything)
     if losing:
         out.table("Where NAR does not pay: settings and peers that it beats by less than 2 times", losing)
-    if "bang nar" in wanted:
+    if "bang nar" in wanted and args.device == "cpu":
         source, length = args.sources[0], args.outputs[-1]
-        shares, total = profiled(partial(wanted["bang nar"].write, models.sources(dictionary, 1, source), length))
+        shares, total = profiled(partial(wanted["bang nar"].write, sources(dictionary, 1, source, args), length))
         out.table(f"NAR, batch 1, {source} -> {length} tokens: where the time goes", shares)
         out.fact("share of time inside matrix products", total)
     out.save(partial(_draw, everything))
@@ -104,11 +117,11 @@ def run(args) -> Output:
 
 def compare(wanted: dict, dictionary, source: int, length: int, args) -> list[dict]:
     """Batch 1 and the best batch of one setting; ratios are times over that of our beam-4 AR."""
-    single = _timed(wanted, models.sources(dictionary, 1, source), length, args.rounds, args)
+    single = _timed(wanted, sources(dictionary, 1, source, args), length, args.rounds, args)
     speeds = {name: {} for name in wanted}
     for batch in args.batch_sizes:
         still = {name: one for name, one in wanted.items() if not _slower(speeds[name])}
-        timings, _ = _timed(still, models.sources(dictionary, batch, source), length, max(args.rounds // 3, 1), args)
+        timings, _ = _timed(still, sources(dictionary, batch, source, args), length, max(args.rounds // 3, 1), args)
         for name, timing in timings.items():
             speeds[name][batch] = batch / timing.median
     timings, encoding = single
@@ -132,6 +145,11 @@ def compare(wanted: dict, dictionary, source: int, length: int, args) -> list[di
     return rows
 
 
+def sources(dictionary, batch: int, length: int, args) -> dict:
+    """A batch where the models are."""
+    return utils.apply_to_sample(lambda t: t.to(args.device), models.sources(dictionary, batch, length))
+
+
 def _slower(speeds: dict) -> bool:
     """Whether the last batch size tried was slower than one before it."""
     return bool(speeds) and list(speeds.values())[-1] < max(speeds.values())
@@ -145,12 +163,12 @@ def _timed(wanted: dict, sample: dict, length: int, rounds: int, args) -> tuple[
         one = wanted[name]
         if one.encoder is None:
             return one.write(sample, length)
-        with stopwatch(one.encoder) as seconds:
+        with stopwatch(one.encoder, args.device) as seconds:
             one.write(sample, length)
         encoding[name] += seconds
 
     label = f"batch of {len(sample['id'])}"
-    timings = interleave({n: partial(once, n) for n in wanted}, rounds, label=label, seconds=args.seconds)
+    timings = interleave({n: partial(once, n) for n in wanted}, rounds, args.device, label, args.seconds)
     middle = {name: sorted(found[1:])[len(found[1:]) // 2] if found[1:] else None for name, found in encoding.items()}
     return timings, middle
 

@@ -109,7 +109,7 @@ def test_ctranslate2_writes_what_fairseq_writes(dictionary):
     sample = models.sources(dictionary, 2, 9)
     transformer = models.transformer(SIZE, dictionary, 40).eval()
     ours = fairseq_transformer(transformer, dictionary)["fairseq transformer, greedy"].write(sample, 7)
-    theirs = ctranslate2_transformer(transformer, SIZE, dictionary, ["float32"])["ctranslate2 float32, greedy"]
+    theirs = ctranslate2_transformer(transformer, SIZE, dictionary)["ctranslate2 float32, greedy"]
     for nbest, other in zip(ours, theirs.write(sample, 7)):
         words = [dictionary[token] for token in nbest[0]["tokens"].tolist()]
         assert len(other.hypotheses[0]) == 7 and other.hypotheses[0][:6] == words[:6]
@@ -153,6 +153,21 @@ def test_peers(tmp_path):
     rows = record["tables"]["7 source tokens, 5 output tokens"]
     assert len(rows) == 13 and all(row["ms, batch 1"] > 0 for row in rows)
     assert 0 < record["facts"]["share of time inside matrix products"] <= 1
+
+
+def test_peers_in_other_precisions(tmp_path):
+    record = run(tmp_path, "peers", "--dtype", "bfloat16", "--without", "ctranslate2")
+    rows = record["tables"]["7 source tokens, 5 output tokens"]
+    assert len(rows) == 9 and all(row["ms, batch 1"] > 0 for row in rows)
+    record = run(tmp_path, "peers", "--only", "bang", "--quantize", "int8")
+    names = [row["contestant"] for row in record["tables"]["7 source tokens, 5 output tokens"]]
+    assert "bang nar" in names and "bang int8 nar" in names
+
+
+def test_peers_of_a_checkpoint(tmp_path, toy_data, toy_checkpoint):
+    options = ["--checkpoint", toy_checkpoint, "--data", toy_data / "bin", "--only", "bang"]
+    (rows,) = [rows for title, rows in run(tmp_path, "peers", *options)["tables"].items() if "output tokens" in title]
+    assert len(rows) == 6
 
 
 STAND_IN = """#!{python}
