@@ -101,6 +101,15 @@ def test_long_documents(fast, tmp_path, monkeypatch):
     documents.write(data, None, length=40)
     assert {len(line.split()) for line in (data / "test.src").read_text().splitlines()} == {39}
     steps(long_documents, work, ["--data", data], ["--mode", "long"])
+    # another architecture, found in its own plug-in by fairseq-generate too
+    own = [option for option in SMALL if option not in ("--arch", "bang_tiny")]
+    run(
+        long_documents, work, "train", "--gpus", 0, "--updates", 2, "--mode", "chunked", "--", *own, "--source-chunk", 8
+    )
+    run(long_documents, work, "generate", "--gpus", 0)
+    run(long_documents, work, "score")
+    results = json.loads((work / "scores.json").read_text())
+    assert modes(results) == ["long, ar", "long, nar", "chunked, ar", "chunked, nar"]
     assert (work / "depths.png").stat().st_size > 5000
 
 
