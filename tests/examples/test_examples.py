@@ -11,6 +11,7 @@ from examples import (
     classification,
     dialogue,
     driver,
+    generate,
     long_documents,
     question_generation,
     summarization,
@@ -21,6 +22,7 @@ from examples import (
 from examples.classification import docstrings
 from examples.long_documents import documents
 from examples.train import hypotheses
+from examples.work import fairseq
 from scripts.published import TASKS
 
 from .conftest import SMALL, in_process, write_data
@@ -112,13 +114,16 @@ def test_training_strategies(fast, tmp_path):
     assert float(difference) == round(scores["cosine, ar"] - scores["joint, ar"], 2) and 0 < float(p) <= 1
 
 
-def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path):
+def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "fairseq", fairseq)  # in a process of its own, whose log has to be found
     work = tmp_path / "work"
     run(translation, work, "prepare", "--data", data, "--pieces", 60)
     run(translation, work, "train", "--gpus", 0, "--updates", 1, "--mode", "nar", "--", *SMALL)
     run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 3)
     written = hypotheses(work / "outputs" / "nar" / "nar.log")
     assert len(written) == 10 and all(len(text.split()) <= 3 for text in written.values())
+    costs = json.loads((work / "outputs" / "nar" / "nar.json").read_text())
+    assert costs["sentences_per_second"] > 0 and costs["passes"] == 1
     with pytest.raises(SystemExit, match="error: generate nar nar was done with options .*--max-len-b 3"):
         run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 4)
     os.utime(work / "models" / "nar" / "checkpoint_best.pt", (0, 0))
