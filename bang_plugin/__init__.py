@@ -1,7 +1,7 @@
 """BANG for fairseq: one encoder-decoder that writes autoregressively, non-autoregressively and in between.
 
-``fairseq-train --user-dir bang_plugin …`` imports this package, which registers the model, the criterion
-and the tasks.
+``fairseq-train --user-dir bang_plugin …`` imports this package, which registers the model, the criterion,
+the optimizer and the tasks.
 """
 
 from . import checkpoints, errors, guards
@@ -12,6 +12,7 @@ for _part in (errors, checkpoints, guards):
 from .criterions import nstream_loss  # noqa: E402, F401  (fairseq imports tasks and models by itself)
 from .data import wordpiece  # noqa: E402, F401
 from .models import bang as _model  # noqa: E402, F401
+from .optim import torch_adamw  # noqa: E402, F401
 from .tasks import bang as _bang_task  # noqa: E402, F401
 from .tasks import bang_pretraining  # noqa: E402, F401
 

@@ -101,8 +101,8 @@ def distil(recipe: Recipe, work: Work, args) -> None:
 
 
 def input_limits(recipe: Recipe, mode: str) -> dict:
-    """The options of a mode's training that say how long a sentence may be."""
-    names = ("--max-source-positions", "--max-target-positions", "--truncate-source")
+    """The options of a mode's training that say how long a sentence may be, and where its model's code lies."""
+    names = ("--max-source-positions", "--max-target-positions", "--truncate-source", "--user-dir")
     trained = {**recipe.training, **recipe.modes[mode].options}
     limits = {name: trained.get(name) for name in names}
     return {**limits, "--skip-invalid-size-inputs-valid-test": True}

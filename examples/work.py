@@ -12,6 +12,12 @@ from pathlib import Path
 from bang_plugin.errors import BangError
 
 PLUGIN = Path(__file__).parents[1] / "bang_plugin"
+# fairseq's speech models set up logging, to standard error, as they are imported, so that fairseq-generate's own log
+# does not reach its output, which tells speed and passes; who comes first decides
+LOGGED = (
+    "import logging, sys; logging.basicConfig(stream=sys.stdout, level=logging.INFO); "
+    "from fairseq_cli.{} import cli_main; cli_main()"
+)
 
 
 class Work:
@@ -113,7 +119,7 @@ def fairseq(command: str, *arguments, gpus: int = 0, output: Path | None = None,
 
     Args:
         gpus: processes to start with torchrun, if more than one.
-        output: file that its standard output goes to, whole or not at all; None: shown.
+        output: file that its standard output and its log go to, whole or not at all; None: shown.
         visible: the only GPU that it may use.
 
     Raises:
@@ -122,7 +128,8 @@ def fairseq(command: str, *arguments, gpus: int = 0, output: Path | None = None,
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(gpus)] if gpus > 1 else []
     # a --user-dir among the arguments comes later, and wins
     options = ["--user-dir", str(PLUGIN), *map(str, arguments)]
-    command_line = [sys.executable, "-W", "ignore", *launcher, "-m", f"fairseq_cli.{command}", *options]
+    program = ["-c", LOGGED.format(command)] if output else ["-m", f"fairseq_cli.{command}"]
+    command_line = [sys.executable, "-W", "ignore", *launcher, *program, *options]
     environment = dict(os.environ)
     if visible is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(visible)

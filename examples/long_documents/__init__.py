@@ -1,6 +1,7 @@
-"""Sources of 4,096 tokens: a longer position table against truncation."""
+"""Sources of 4,096 tokens: truncation against a longer position table, and against reading in chunks."""
 
 from functools import partial
+from pathlib import Path
 
 from scripts.metrics.files import write_whole
 
@@ -9,10 +10,15 @@ from ..work import read_lines
 from . import documents
 
 SHORT = 512
+CHUNKED = {
+    "--user-dir": Path(__file__).parent / "bang_chunked",
+    "--arch": "bang_chunked",
+    "--source-chunk": SHORT,
+}
 
 
-def reading(positions: int) -> Mode:
-    return Mode({"--max-source-positions": positions, "--nar-ratio": 0.5}, ("ar", "nar"))
+def reading(positions: int, **options) -> Mode:
+    return Mode({"--max-source-positions": positions, "--nar-ratio": 0.5, **options}, ("ar", "nar"))
 
 
 def report(work, runs) -> None:
@@ -29,7 +35,7 @@ def report(work, runs) -> None:
 
 RECIPE = Recipe(
     name="long_documents",
-    title="Find a fact in a document of 4,096 tokens: a position table that is long enough, or truncation.",
+    title="Find a fact in a document of 4,096 tokens: truncated, whole, or read in chunks.",
     source=documents.write,
     training={
         "--arch": "bang_tiny",
@@ -56,7 +62,11 @@ RECIPE = Recipe(
         "--max-target-positions": 16,
         "--truncate-source": True,
     },
-    modes={"truncated": reading(SHORT), "long": reading(documents.LENGTH)},
+    modes={
+        "truncated": reading(SHORT),
+        "long": reading(documents.LENGTH),
+        "chunked": reading(documents.LENGTH, **CHUNKED),
+    },
     decodings={name: {**options, "--beam": 1} for name, options in decodings(longest=8, collapse=False).items()},
     metrics={"exact": ("exact_match",)},
     pieces=0,

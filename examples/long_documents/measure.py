@@ -3,8 +3,7 @@
     python -m examples.long_documents.measure FOLDER [--lengths 512 1024 …]
 
 Writes ``costs.json``, ``costs.md`` and ``costs.png`` into the folder. Each point runs in a process of its own, so that
-its peak memory is its own. "Chunks" cuts the source into pieces of 512 tokens that the encoder reads one by one, while
-cross-attention sees them all: the cheapest way to read a long source, and one that needs no longer position table.
+its peak memory is its own. "Chunks" is the model of ``bang_chunked``, whose encoder reads 512 tokens at a time.
 """
 
 import argparse
@@ -27,40 +26,31 @@ from scripts.metrics.files import write_whole
 from scripts.report import print_table
 
 from ..work import write_text
+from .bang_chunked import BangChunked, BangChunkedConfig
 from .plot import plot_costs
 
 CHUNK = 512
+MODELS = {"whole": (BangModel, BangModelConfig), "chunks": (BangChunked, BangChunkedConfig)}
 SIZES = {"layers": 3, "embed_dim": 192, "ffn_embed_dim": 768, "attention_heads": 4}
 
 
-def build(length: int) -> BangModel:
-    """A model of the preset ``bang_tiny``, with random parameters and a table for ``length`` tokens."""
+def build(length: int, encoder: str, **options) -> BangModel:
+    """A model of the sizes of ``bang_tiny`` with random parameters, for sources of up to ``length`` tokens."""
     dictionary = Dictionary()
     for i in range(1000):
         dictionary.add_symbol(f"word{i}")
-    cfg = BangModelConfig(max_source_positions=length, max_target_positions=64)
+    model, config = MODELS[encoder]
+    cfg = config(max_source_positions=length, max_target_positions=64, **options)
     for name, value in SIZES.items():
         setattr(cfg, f"encoder_{name}", value)
         setattr(cfg, f"decoder_{name}", value)
     task = BangTask(BangConfig(data="", max_source_positions=length, max_target_positions=64), dictionary, dictionary)
-    return BangModel.build_model(cfg, task).train()
+    return model.build_model(cfg, task).train()
 
 
-def encode_in_chunks(encoder, tokens: torch.Tensor, chunk: int) -> dict:
-    """Encode ``(batch, length)``, a multiple of ``chunk``, in pieces that do not see each other."""
-    bsz, length = tokens.shape
-    pieces = tokens.reshape(-1, chunk)
-    out = encoder(pieces, src_lengths=pieces.new_full((len(pieces),), chunk))["encoder_out"][0]
-    memory = out.view(chunk, bsz, length // chunk, -1).permute(2, 0, 1, 3).reshape(length, bsz, -1)
-    return {"encoder_out": [memory], "encoder_padding_mask": []}
-
-
-def training_step(model: BangModel, source: torch.Tensor, target: torch.Tensor, encoder: str) -> None:
+def training_step(model: BangModel, source: torch.Tensor, target: torch.Tensor) -> None:
     """Forward and backward: source ``(batch, length)``, decoder input ``(batch, tgt_len)``."""
-    if encoder == "chunks":
-        memory = encode_in_chunks(model.encoder, source, min(CHUNK, source.size(1)))
-    else:
-        memory = model.encoder(source, src_lengths=source.new_full((len(source),), source.size(1)))
+    memory = model.encoder(source, src_lengths=source.new_full((len(source),), source.size(1)))
     logits, _ = model.decoder(target, memory)
     model.zero_grad()
     logits.float().logsumexp(-1).sum().backward()
@@ -70,13 +60,14 @@ def measure(length: int, encoder: str, batch: int, repeats: int) -> dict:
     """Cost of a step in a fresh process: median seconds (of CPU time, without a GPU), and memory beyond the model."""
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build(length).to(device)
+    options = {} if encoder == "whole" else {"source_chunk": CHUNK}
+    model = build(length, encoder, **options).to(device)
     source, target = (torch.randint(4, 1000, (batch, n), device=device) for n in (length, 32))
-    training_step(model, source[:, :8], target, "whole")  # gradients' own memory, and warming up
+    training_step(model, source[:, :8], target)  # gradients' own memory, and warming up
     before, seconds = memory(device), []
     for _ in range(repeats):
         start = clock(device)
-        training_step(model, source, target, encoder)
+        training_step(model, source, target)
         seconds.append(clock(device) - start)
     return {
         "encoder": "whole" if encoder == "whole" else f"chunks of {CHUNK}",

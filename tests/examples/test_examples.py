@@ -11,18 +11,21 @@ from examples import (
     classification,
     dialogue,
     driver,
+    generate,
     long_documents,
     question_generation,
     summarization,
+    train,
     training_strategies,
     translation,
 )
 from examples.classification import docstrings
 from examples.long_documents import documents
 from examples.train import hypotheses
+from examples.work import fairseq
 from scripts.published import TASKS
 
-from .conftest import SMALL, write_data
+from .conftest import SMALL, in_process, write_data
 
 PAPER = [question_generation, summarization, dialogue]
 
@@ -58,21 +61,6 @@ def test_paper_tables(fast, data, vocab, tmp_path, capsys, module):
     assert (tmp_path / "work" / "scores.png").stat().st_size > 5000
 
 
-def test_translation_with_distillation(fast, data, tmp_path):
-    work = tmp_path / "work"
-    run(translation, work, "prepare", "--data", data, "--pieces", 60)
-    small = ["--gpus", 0, "--updates", 2]
-    run(translation, work, "train", *small, "--mode", "ar", "--", *SMALL)
-    run(translation, work, "train", *small, "--mode", "nar", "--distil", "--shards", 3, "--", *SMALL)
-    distilled = (work / "distilled" / "train.tgt").read_text().splitlines()
-    own = (work / "pieces" / "train.tgt").read_text().splitlines()
-    assert len(distilled) == len(own) and distilled != own
-    assert len(list((work / "distilled").glob("shard*.txt"))) == 3
-    run(translation, work, "generate", "--gpus", 0)
-    run(translation, work, "score")
-    assert modes(json.loads((work / "scores.json").read_text())) == ["ar, ar", "nar-distil, nar"]
-
-
 def test_classification(fast, tmp_path, capsys):
     data = tmp_path / "data"
     write_data(data, sizes=(80, 16, 16))
@@ -101,6 +89,15 @@ def test_long_documents(fast, tmp_path, monkeypatch):
     documents.write(data, None, length=40)
     assert {len(line.split()) for line in (data / "test.src").read_text().splitlines()} == {39}
     steps(long_documents, work, ["--data", data], ["--mode", "long"])
+    # another architecture, found in its own plug-in by fairseq-generate too
+    own = [option for option in SMALL if option not in ("--arch", "bang_tiny")]
+    run(
+        long_documents, work, "train", "--gpus", 0, "--updates", 2, "--mode", "chunked", "--", *own, "--source-chunk", 8
+    )
+    run(long_documents, work, "generate", "--gpus", 0)
+    run(long_documents, work, "score")
+    results = json.loads((work / "scores.json").read_text())
+    assert modes(results) == ["long, ar", "long, nar", "chunked, ar", "chunked, nar"]
     assert (work / "depths.png").stat().st_size > 5000
 
 
@@ -109,15 +106,24 @@ def test_training_strategies(fast, tmp_path):
     results = steps(training_strategies, tmp_path / "work", ["--most", 50], ["--mode", "joint", "cosine"])
     assert modes(results) == ["joint, ar", "joint, nar", "cosine, ar", "cosine, nar"]
     assert (tmp_path / "work" / "strategies.png").stat().st_size > 5000
+    header, _, joint, cosine = (tmp_path / "work" / "strategies.md").read_text().splitlines()
+    assert "NAR against joint" in header
+    assert [cell.strip() for cell in joint.split("|")][3:5] == ["", ""]
+    difference, p = [cell.strip() for cell in cosine.split("|")][3:5]
+    scores = {run["mode"]: run["scores"]["word_error_rate"] for run in results}
+    assert float(difference) == round(scores["cosine, ar"] - scores["joint, ar"], 2) and 0 < float(p) <= 1
 
 
-def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path):
+def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "fairseq", fairseq)  # in a process of its own, whose log has to be found
     work = tmp_path / "work"
     run(translation, work, "prepare", "--data", data, "--pieces", 60)
     run(translation, work, "train", "--gpus", 0, "--updates", 1, "--mode", "nar", "--", *SMALL)
     run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 3)
     written = hypotheses(work / "outputs" / "nar" / "nar.log")
     assert len(written) == 10 and all(len(text.split()) <= 3 for text in written.values())
+    costs = json.loads((work / "outputs" / "nar" / "nar.json").read_text())
+    assert costs["sentences_per_second"] > 0 and costs["passes"] == 1
     with pytest.raises(SystemExit, match="error: generate nar nar was done with options .*--max-len-b 3"):
         run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 4)
     os.utime(work / "models" / "nar" / "checkpoint_best.pt", (0, 0))
@@ -141,11 +147,7 @@ def test_steps_are_skipped_and_their_settings_remembered(fast, data, tmp_path, c
         run(translation, work, "prepare", "--data", data, "--pieces", 50)
 
 
-def test_interrupted_distillation_goes_on(fast, data, tmp_path, monkeypatch):
-    from examples import train
-
-    from .conftest import in_process
-
+def test_distillation_that_was_interrupted_goes_on(fast, data, tmp_path, monkeypatch):
     work = tmp_path / "work"
     run(translation, work, "prepare", "--data", data, "--pieces", 60)
     run(translation, work, "train", "--gpus", 0, "--updates", 1, "--mode", "ar", "--", *SMALL)
@@ -159,21 +161,17 @@ def test_interrupted_distillation_goes_on(fast, data, tmp_path, monkeypatch):
         in_process(command, *arguments, **how)
 
     monkeypatch.setattr(train, "fairseq", interrupted)
-    again = [translation, work, "train", "--gpus", 0, "--updates", 1, "--mode", "nar", "--distil", "--shards", 3]
+    distil = [translation, work, "train", "--gpus", 0, "--updates", 2, "--mode", "nar", "--distil", "--shards", 3]
     with pytest.raises(SystemExit, match="interrupted"):
-        run(*again, "--", *SMALL)
-    kept = {path.name for path in (work / "distilled").glob("shard*")}
-    started.clear()
-    monkeypatch.setattr(train, "fairseq", in_process)
-    written = []
-    monkeypatch.setattr(
-        train,
-        "fairseq",
-        lambda command, *a, **how: (
-            written.append(how["output"].name) if command == "generate" else None,
-            in_process(command, *a, **how),
-        ),
-    )
-    run(*again, "--", *SMALL)
-    assert kept and not kept & set(written)
-    assert len(kept) + len(written) == 3
+        run(*distil, "--", *SMALL)
+    kept, before = {path.name for path in (work / "distilled").glob("shard*")}, len(started)
+    run(*distil, "--", *SMALL)
+    again = started[before:]
+    assert kept and not kept & set(again) and len(kept) + len(again) == 3
+    assert {path.name for path in (work / "distilled").glob("shard*.txt")} == kept | set(again)
+    distilled = (work / "distilled" / "train.tgt").read_text().splitlines()
+    own = (work / "pieces" / "train.tgt").read_text().splitlines()
+    assert len(distilled) == len(own) and distilled != own
+    run(translation, work, "generate", "--gpus", 0)
+    run(translation, work, "score")
+    assert modes(json.loads((work / "scores.json").read_text())) == ["ar, ar", "nar-distil, nar"]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.data import data_utils
 
 from bang_plugin.errors import BangError
 from examples import driver, prepare, question_generation, summarization, translation
@@ -177,15 +178,33 @@ def test_workers_binarise(fast, data, tmp_path, monkeypatch):
     assert asked[asked.index("--workers") + 1] == 7
 
 
+def encoders(chunk: int):
+    """The whole encoder and the chunked one, with the same parameters."""
+    whole, chunked = measure.build(16, "whole").eval(), measure.build(16, "chunks", source_chunk=chunk).eval()
+    state = whole.encoder.state_dict()
+    state["embed_positions.weight"] = state["embed_positions.weight"][: len(chunked.encoder.embed_positions.weight)]
+    chunked.encoder.load_state_dict(state)
+    return whole.encoder, chunked.encoder
+
+
 def test_chunks_of_the_whole_length_change_nothing():
-    model = measure.build(16).eval()
+    whole, chunked = encoders(16)
     tokens = torch.randint(4, 1000, (2, 16))
-    whole = model.encoder(tokens, src_lengths=torch.tensor([16, 16]))["encoder_out"][0]
-    torch.testing.assert_close(measure.encode_in_chunks(model.encoder, tokens, 16)["encoder_out"][0], whole)
-    halves = measure.encode_in_chunks(model.encoder, tokens, 8)["encoder_out"][0]
-    first = model.encoder(tokens[:, :8], src_lengths=torch.tensor([8, 8]))["encoder_out"][0]
-    torch.testing.assert_close(halves[:8], first)
-    assert (halves - whole).abs().max() > 0.01
+    torch.testing.assert_close(chunked(tokens)["encoder_out"][0], whole(tokens)["encoder_out"][0])
+
+
+def test_every_chunk_is_read_as_if_it_were_alone_however_a_batch_is_padded():
+    whole, chunked = encoders(8)
+    assert chunked.max_positions() == 16 and len(chunked.embed_positions.weight) < len(whole.embed_positions.weight)
+    sources = [torch.randint(4, 1000, (length,)) for length in (15, 11, 6)]
+    for left in (True, False):
+        out = chunked(data_utils.collate_tokens(sources, whole.padding_idx, left_pad=left))
+        memory, padding = out["encoder_out"][0].transpose(0, 1), out["encoder_padding_mask"][0]
+        assert padding.shape == memory.shape[:2] == (3, 16) and (~padding).sum(1).tolist() == [15, 11, 6]
+        for source, row in zip(sources, memory):
+            for start in range(0, len(source), 8):
+                alone = whole(source[None, start : start + 8])["encoder_out"][0][:, 0]
+                torch.testing.assert_close(row[start : start + len(alone)], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_costs_are_measured_and_plotted(tmp_path):
