@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from scripts.measure import warnings_only
+
 COMPARISONS = {
     "train": "a training step of the compact layout against the dense one",
     "decode": "every decoding mode of a checkpoint on a test set",
@@ -32,6 +34,7 @@ def parse(arguments=None) -> argparse.Namespace:
 
 def main(arguments=None) -> None:
     args = parse(arguments)
+    warnings_only()
     if args.threads:
         torch.set_num_threads(args.threads)
     importlib.import_module(f"scripts.bench.{args.comparison}").run(args)

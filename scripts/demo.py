@@ -108,8 +108,9 @@ def modes() -> list:
 def compare(checkpoint: Path, data: Path, raw: Path) -> list[dict]:
     """Decode the test words in every mode: quality and speed as one row per mode."""
     from scripts.evaluate import evaluate
-    from scripts.measure import Workbench, measure
+    from scripts.measure import Workbench, measure, warnings_only
 
+    warnings_only()
     references = [line.split("\t") for line in (raw / "test.refs").read_text().splitlines()]
     results = measure(Workbench(str(checkpoint), str(data)), modes())
     greedy = next(result.hypotheses for result in results if result.name == GREEDY)

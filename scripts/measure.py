@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import logging
 import time
 from argparse import Namespace
 from dataclasses import asdict, dataclass
@@ -13,6 +14,11 @@ from tqdm import tqdm
 
 from bang_plugin.decoding.quantize import pack_for_inference
 from scripts.bench.machine import synchronize
+
+
+def warnings_only() -> None:
+    """Keep the screen for tables: some of fairseq's speech tasks open the root logger to everything."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @dataclass
@@ -178,11 +184,11 @@ def _write_alone(bench: Workbench, modes: list, alone: int) -> list[dict]:
     """Sentences one at a time; the fields of :class:`Measurement` that they give, mode by mode."""
     singles = bench.batches(1)
     singles = singles[:: max(1, len(singles) // alone)]
+    generators = [bench.generator(mode) for mode in modes]
     total, encoder, passes = ([[] for _ in modes] for _ in range(3))
     with stopwatch(bench.models[0].encoder) as encoding:
         for single in [singles[0], *tqdm(singles, desc="one at a time", unit="sentence", leave=False)]:
-            for k, mode in enumerate(modes):
-                generator = bench.generator(mode)
+            for k, generator in enumerate(generators):
                 before, start = bench.passes(), time.perf_counter()
                 bench.task.inference_step(generator, bench.models, single)
                 total[k].append(1000 * (time.perf_counter() - start))

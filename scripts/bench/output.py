@@ -1,7 +1,6 @@
 """What every comparison leaves behind: tables on the screen, JSON and Markdown in a folder, a plot."""
 
 import json
-import logging
 from pathlib import Path
 
 from scripts.report import markdown_table
@@ -51,7 +50,6 @@ class Output:
     def _plot(self, draw) -> None:
         import matplotlib
 
-        logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq opens the root logger to everything
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
 
