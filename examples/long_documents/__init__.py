@@ -58,7 +58,9 @@ RECIPE = Recipe(
         "--warmup-updates": 50,
         "--max-update": 600,
         "--total-num-update": 600,
-        "--max-tokens": 16384,
+        # as many documents per update in every mode, however much of them it reads
+        "--batch-size": 8,
+        "--max-tokens": 8 * documents.LENGTH,
         "--max-target-positions": 16,
         "--truncate-source": True,
     },

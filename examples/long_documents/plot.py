@@ -17,13 +17,16 @@ def plot_depths(places: list[int], right: dict[str, list[bool]], path: Path, bin
     plt = _figure()
     width = (max(places) + 1) / bins
     figure, axes = plt.subplots(figsize=(7, 4))
-    for name, found in right.items():
-        groups = [[ok for place, ok in zip(places, found) if int(place / width) == k] for k in range(bins)]
-        filled = [k for k, group in enumerate(groups) if group]
+    for k, (name, found) in enumerate(right.items()):
+        size = 1.5 * (len(right) - k)  # later lines are thinner, so that they do not hide equal ones
+        groups = [[ok for place, ok in zip(places, found) if int(place / width) == b] for b in range(bins)]
+        filled = [b for b, group in enumerate(groups) if group]
         axes.plot(
-            [(k + 0.5) * width for k in filled],
-            [100 * sum(groups[k]) / len(groups[k]) for k in filled],
+            [(b + 0.5) * width for b in filled],
+            [100 * sum(groups[b]) / len(groups[b]) for b in filled],
             marker="o",
+            linewidth=size,
+            markersize=size + 3,
             label=name,
         )
     axes.set(xlabel="token at which the fact begins", ylabel="found (%)", ylim=(-3, 103))

@@ -88,7 +88,9 @@ def test_long_documents(fast, tmp_path, monkeypatch):
     data.mkdir()
     documents.write(data, None, length=40)
     assert {len(line.split()) for line in (data / "test.src").read_text().splitlines()} == {39}
-    steps(long_documents, work, ["--data", data], ["--mode", "long"])
+    run(long_documents, work, "prepare", "--data", data)
+    small = ["--gpus", 0, "--updates", 2]
+    run(long_documents, work, "train", *small, "--mode", "long", "--", *SMALL)
     # another architecture, found in its own plug-in by fairseq-generate too
     own = [option for option in SMALL if option not in ("--arch", "bang_tiny")]
     run(
