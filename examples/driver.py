@@ -1,7 +1,6 @@
 """The one command line of all examples: ``python -m examples.NAME prepare|train|generate|score``."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -69,7 +68,6 @@ def main(recipe: Recipe, argv: list[str] | None = None) -> None:
         SystemExit: with one line, if the user has to mend something.
     """
     args = parse(recipe, sys.argv[1:] if argv is None else argv)
-    logging.getLogger().setLevel(logging.INFO)  # one of fairseq's speech models asks for every library's DEBUG
     try:
         STEPS[args.step](recipe, Work(args.work), args)
     except (BangError, EvaluationError) as error:

@@ -17,7 +17,7 @@ from scripts.bench.machine import synchronize
 
 
 def warnings_only() -> None:
-    """Keep the screen for tables: some of fairseq's speech tasks open the root logger to everything."""
+    """Keep the screen for tables: generators and fairseq log at INFO, once per sentence that is timed alone."""
     logging.getLogger().setLevel(logging.WARNING)
 
 

@@ -14,7 +14,7 @@ from bang_plugin.decoding.speculative import speculative
 from bang_plugin.errors import BangError
 
 from . import models
-from .release import Release
+from .release import WAYS, Release
 
 
 @dataclass
@@ -192,4 +192,4 @@ def release(python: str, folder: str, dictionary, positions: int) -> dict[str, C
         other = Release(python, folder, len(dictionary), positions, torch.get_num_threads())
     except (OSError, RuntimeError) as error:
         raise BangError(f"--release {python} {folder}: {error}") from error
-    return {f"release, {way}": Contestant(partial(other.write, way=way)) for way in other.ways}
+    return {f"release, {way}": Contestant(partial(other.write, way=way)) for way in WAYS}

@@ -11,6 +11,12 @@ from pathlib import Path
 import torch
 
 
+def add_device_arguments(parser, where: str, of_what: str) -> None:
+    """``--device`` and ``--dtype``; the texts say what they are of."""
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help=where)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help=of_what)
+
+
 def describe(device: str = "cpu") -> dict:
     """Processor, cores, threads and versions, for a reader who wants to compare."""
     versions = {}

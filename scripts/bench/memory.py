@@ -10,7 +10,7 @@ import torch
 
 from . import models
 from .contestants import bang_contestants
-from .machine import describe, peak_bytes, reset_peak, resident_bytes
+from .machine import add_device_arguments, describe, peak_bytes, reset_peak, resident_bytes
 from .output import Output
 from .timing import in_own_process
 from .train import Steps
@@ -20,8 +20,7 @@ MODES = ("bang ar, beam 4", "bang speculative, 2 of 4 kept", "bang nar")
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to train")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of training")
+    add_device_arguments(parser, "where to train", "of training")
     parser.add_argument("--train-batches", type=int, nargs="+", default=[1, 2, 4, 8], help="samples per step")
     parser.add_argument("--train-tokens", type=int, nargs="+", default=[128, 512], help="tokens per sample")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], help="sentences written at a time")

@@ -17,19 +17,17 @@ from scripts.measure import stopwatch
 
 from . import models
 from .contestants import bang_contestants, ctranslate2_transformer, fairseq_nat, fairseq_transformer, release
-from .machine import describe, matmul_rate
+from .machine import add_device_arguments, describe, matmul_rate
 from .output import Output
-from .timing import interleave
+from .timing import add_round_arguments, interleave
 
 REFERENCE = "bang ar, beam 4"
 MATMULS = ("mm", "addmm", "bmm", "baddbmm", "_linear_pointwise", "linear_dynamic")
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
-    parser.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to write")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of everybody's weights")
+    add_round_arguments(parser)
+    add_device_arguments(parser, "where to write", "of everybody's weights")
     parser.add_argument("--checkpoint", help="time this BANG checkpoint instead of random weights (needs --data)")
     parser.add_argument("--data", help="its binarised data, for the dictionary")
     parser.add_argument("--sources", type=int, nargs="+", default=[128, 400], help="source tokens")

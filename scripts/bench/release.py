@@ -12,8 +12,8 @@ import sys
 import types
 
 ARCH = "bang_ar_nar_mixed_base"
-NAR = "nar, a mask per source token"  # as many as the release always writes
-WAYS = {"beam 4": 4, "greedy": 1, NAR: 0}
+# beam sizes; 0 is NAR, for which the release always takes as many masks
+WAYS = {"beam 4": 4, "greedy": 1, "nar, a mask per source token": 0}
 
 
 class Release:
@@ -25,12 +25,10 @@ class Release:
         symbols: types of the vocabulary.
         positions: most tokens of a source.
         threads: for it to use.
-        arch: another architecture than the release's, without NAR.
     """
 
-    def __init__(self, python, folder, symbols, positions, threads, arch=ARCH):
-        self.ways = list(WAYS) if arch == ARCH else [name for name, beam in WAYS.items() if beam]
-        command = [python, __file__, folder, arch, symbols, positions, threads]
+    def __init__(self, python, folder, symbols, positions, threads):
+        command = [python, __file__, folder, ARCH, symbols, positions, threads]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "universal_newlines": True}
         self.process = subprocess.Popen(list(map(str, command)), **pipes)
         self._expect("ready")

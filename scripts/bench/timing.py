@@ -13,6 +13,12 @@ from scripts.measure import spread
 from .machine import synchronize
 
 
+def add_round_arguments(parser) -> None:
+    """``--rounds`` and ``--seconds`` of :func:`interleave`."""
+    parser.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
+    parser.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
+
+
 @dataclass
 class Timing:
     """Seconds that a contestant took, run by run."""

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fairseq import utils
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,19 +22,17 @@ from bang_plugin.criterions.nstream_loss import NStreamLoss
 from bang_plugin.data.span_masking import SpanMasking, SpanMaskingDataset
 
 from . import models
-from .machine import describe, matmul_rate, peak_bytes, resident_bytes
+from .machine import add_device_arguments, describe, matmul_rate, peak_bytes, resident_bytes
 from .output import Output
-from .timing import in_own_process, interleave
+from .timing import add_round_arguments, in_own_process, interleave
 
 CONTESTANTS = {"compact": "compact", "dense": "dense", "literal": "dense"}  # name -> attention backend
 EPSILON = 0.1
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
-    parser.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to train")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of training")
+    add_round_arguments(parser)
+    add_device_arguments(parser, "where to train", "of training")
     parser.add_argument("--tokens", type=int, default=512, help="tokens per sample")
     parser.add_argument("--batch", type=int, default=4, help="samples per step")
     parser.add_argument("--targets", type=int, default=0, help="fine-tuning's samples with targets so long")
@@ -78,7 +77,7 @@ class Steps:
         self.model = models.bang(size, self.dictionary, ngram, max(tokens, 32)).to(device, dtype).train()
         self.task = models.make_task(self.dictionary)
         make = partial(make_pairs, targets=targets) if targets else make_sample
-        self.sample = _to(make(self.dictionary, batch, tokens), device)
+        self.sample = utils.apply_to_sample(lambda t: t.to(device), make(self.dictionary, batch, tokens))
 
     def step(self, name: str, ngram: int = 0) -> float:
         """Forward and backward; returns the loss, which is the same for all contestants without dropout."""
@@ -117,12 +116,6 @@ class Steps:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             self.step(name)
         return counter.get_total_flops()
-
-
-def _to(value, device: str):
-    if isinstance(value, dict):
-        return {key: _to(part, device) for key, part in value.items()}
-    return value.to(device) if torch.is_tensor(value) else value
 
 
 def peak_of(name: str, *arguments) -> dict:

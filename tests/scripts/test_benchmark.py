@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from functools import partial
 
@@ -25,6 +26,15 @@ from scripts.bench.timing import interleave
 from scripts.bench.train import CONTESTANTS, Steps
 
 SIZE = models.Size(layers=2, dim=32, ffn=64, heads=4, vocab=120)
+
+
+@pytest.fixture(autouse=True)
+def keep_log_level():
+    """The benchmark keeps its process to warnings; other tests read what is logged at INFO."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="module")
