@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Optional
 
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils, utils
 from tqdm import tqdm
 
-from bang_plugin.decoding.quantize import pack_for_inference
+from bang_plugin.decoding.inference import pack_for_inference
 from scripts.bench.machine import synchronize
 
 
@@ -67,6 +67,7 @@ class Workbench:
         split: part of the data to write.
         sentences: write only the first so many.
         quantize: precision of the linear layers, as ``--quantize``.
+        device: where to write.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class Workbench:
         split: str = "test",
         sentences: Optional[int] = None,
         quantize: str = "none",
+        device: str = "cpu",
     ):
         self.models, _, self.task = checkpoint_utils.load_model_ensemble_and_task(
             [checkpoint], arg_overrides={"data": data}
         )
+        self.device = device
         for model in self.models:
-            model.eval()
+            model.eval().to(device)
             pack_for_inference(model, quantize)
         self.options = self.task.cfg
         self.task.load_dataset(split)
@@ -95,12 +98,14 @@ class Workbench:
         return self.task.build_generator(self.models, Namespace(**mode.generation))
 
     def batches(self, batch_size: int, by_length: bool = True) -> list:
-        """Collated batches of similar source lengths, as fairseq-generate makes them, or in the order of the data."""
+        """Collated batches of similar source lengths, as fairseq-generate makes them, or in the order of the data;
+        already where the models are."""
         order = list(range(self.size))
         if by_length:
             order.sort(key=lambda i: (self.dataset.src_sizes[i], i))
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        return [self.dataset.collater([self.dataset[i] for i in batch]) for batch in batches]
+        collated = [self.dataset.collater([self.dataset[i] for i in batch]) for batch in batches]
+        return utils.apply_to_sample(lambda t: t.to(self.device), collated)
 
     def write(self, generator, batches) -> dict:
         """Best hypothesis of each sentence by its index."""
@@ -161,6 +166,7 @@ def measure(bench: Workbench, modes: list, batch_sizes=(32, 128, 512), alone: in
             generator = bench.generator(modes[k])
             start = time.perf_counter()
             hypotheses[k] = bench.write(generator, batches)
+            synchronize(bench.device)
             speeds[k][batch_size] = bench.size / (time.perf_counter() - start)
             if speeds[k][batch_size] < max(speeds[k].values()):
                 searching.remove(k)
@@ -186,11 +192,12 @@ def _write_alone(bench: Workbench, modes: list, alone: int) -> list[dict]:
     singles = singles[:: max(1, len(singles) // alone)]
     generators = [bench.generator(mode) for mode in modes]
     total, encoder, passes = ([[] for _ in modes] for _ in range(3))
-    with stopwatch(bench.models[0].encoder) as encoding:
+    with stopwatch(bench.models[0].encoder, bench.device) as encoding:
         for single in [singles[0], *tqdm(singles, desc="one at a time", unit="sentence", leave=False)]:
             for k, generator in enumerate(generators):
                 before, start = bench.passes(), time.perf_counter()
                 bench.task.inference_step(generator, bench.models, single)
+                synchronize(bench.device)
                 total[k].append(1000 * (time.perf_counter() - start))
                 encoder[k].append(1000 * encoding[-1])
                 passes[k].append(bench.passes() - before)

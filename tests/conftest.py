@@ -58,6 +58,15 @@ def model(reference):
 
 
 @pytest.fixture
+def compiled_quickly(monkeypatch):
+    """``torch.compile`` traces and guards as ever, but leaves out its code generator, which is slow."""
+    whole = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: whole(module, backend="eager", **options))
+    yield
+    torch.compiler.reset()
+
+
+@pytest.fixture
 def batch(reference):
     """The reference batch as fairseq would collate it."""
     io = reference.io

@@ -32,6 +32,14 @@ def test_generate_writes_every_line_once(toy_data, toy_checkpoint, decoding):
     assert "Generate test" in output
 
 
+def test_generate_with_compiled_layers(toy_data, toy_checkpoint, compiled_quickly):
+    options = ["--decoding", "nar", "--max-len-b", 15]
+    compiled, _ = generate(toy_data, toy_checkpoint, *options, "--compile")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    plain, _ = generate(toy_data, toy_checkpoint, *options)
+    assert {i: text for i, (_, text) in compiled.items()} == {i: text for i, (_, text) in plain.items()}
+
+
 def test_training_learns_both_modes(toy_data, toy_checkpoint):
     references = (toy_data / "test.tgt").read_text().splitlines()
     for decoding in ("ar", "nar"):

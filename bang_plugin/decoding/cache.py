@@ -5,68 +5,45 @@ committing them (masks, rejected drafts) land behind the committed ones and are 
 the next pass.
 """
 
-from typing import List, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..modules.streams import Streams
 from .beams import sentence_order
 
 
-class LayerCache:
-    """One layer's preallocated keys and values, ``(batch, heads, capacity, head_dim)``."""
+class LayerCache(NamedTuple):
+    """What one layer sees of the cache in one pass.
 
-    def __init__(self, owner: "DecodingCache"):
-        self.owner = owner
-        self.k: Optional[Tensor] = None
-        self.v: Optional[Tensor] = None
+    Attributes:
+        keys, values: views ``(batch, heads, slots + chain_len, head_dim)``; this pass's rows are yet to be written.
+        ragged_slots: where each sentence's new prefix rows go, ``(batch, prefix_len)``; None if they go side by side.
+    """
+
+    keys: Tensor
+    values: Tensor
+    ragged_slots: Optional[Tensor]
 
     def write(self, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
         """Store this pass's rows; return all keys and values that the pass may look at.
 
         Args:
             k, v: ``(batch, heads, rows, head_dim)``, prefix rows first.
-
-        Returns:
-            views ``(batch, heads, slots + chain_len, head_dim)``.
         """
-        used = self.owner.used
-        if self.k is None or self.k.size(2) < used:
-            self.k, self.v = self._grown(self.k, k, used), self._grown(self.v, v, used)
-        self._store(self.k, k)
-        self._store(self.v, v)
-        return self.k[:, :, :used], self.v[:, :, :used]
-
-    @staticmethod
-    def _grown(old: Optional[Tensor], like: Tensor, used: int) -> Tensor:
-        capacity = max(2 * used, 16)
-        new = like.new_zeros(like.size(0), like.size(1), capacity, like.size(3))
-        if old is not None:
-            new[:, :, : old.size(2)] = old
-        return new
+        self._store(self.keys, k)
+        self._store(self.values, v)
+        return self.keys, self.values
 
     def _store(self, buffer: Tensor, rows: Tensor) -> None:
-        owner = self.owner
-        count = rows.size(2)
-        if owner.ragged_slots is None:
-            buffer[:, :, owner.used - count : owner.used] = rows
-            return
-        prefix_len = owner.ragged_slots.size(1)
-        batch = torch.arange(rows.size(0), device=rows.device).unsqueeze(1)
-        buffer[batch, :, owner.ragged_slots] = rows[:, :, :prefix_len].transpose(1, 2)
-        buffer[:, :, owner.used - (count - prefix_len) : owner.used] = rows[:, :, prefix_len:]
-
-    def select(self, order: Tensor) -> None:
-        if self.k is not None:
-            self.k, self.v = self._selected(self.k, order), self._selected(self.v, order)
-
-    def _selected(self, buffer: Tensor, order: Tensor) -> Tensor:
-        kept = buffer[:, :, : self.owner.longest].index_select(0, order)
-        if len(order) != len(buffer):
-            buffer = buffer.new_zeros(len(order), *buffer.shape[1:])
-        buffer[:, :, : self.owner.longest] = kept
-        return buffer
+        if self.ragged_slots is not None:
+            prefix_len = self.ragged_slots.size(1)
+            batch = torch.arange(rows.size(0), device=rows.device).unsqueeze(1)
+            buffer[batch, :, self.ragged_slots] = rows[:, :, :prefix_len].transpose(1, 2)
+            rows = rows[:, :, prefix_len:]
+        buffer[:, :, buffer.size(2) - rows.size(2) :] = rows
 
 
 class DecodingCache:
@@ -74,25 +51,24 @@ class DecodingCache:
 
     Args:
         batch_size: sentences (or beams).
-        num_layers: decoder layers.
-        first_position: position-table index of slot 0.
-        last_position: last index of the position table.
-        device: of the cached tensors.
+        layers: decoder layers.
+        heads, head_dim: of their self-attention.
+        positions: the position table, ``(positions, embed_dim)``, whose type and device the cache has too.
+        first_position: its index of slot 0.
 
     Attributes:
         lengths: committed slots of each sentence, ``(batch,)``.
         cross: cross-attention keys and values by layer, computed once; beams of one sentence share them.
     """
 
-    def __init__(self, batch_size: int, num_layers: int, first_position: int, last_position: int, device=None):
-        self.lengths = torch.zeros(batch_size, dtype=torch.long, device=device)
+    def __init__(self, batch_size: int, layers: int, heads: int, head_dim: int, positions: Tensor, first_position: int):
+        self.lengths = torch.zeros(batch_size, dtype=torch.long, device=positions.device)
         self.longest = 0
-        self.first_position, self.last_position = first_position, last_position
-        self.layers = [LayerCache(self) for _ in range(num_layers)]
-        self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * num_layers
-        self.used = 0
-        self.ragged_slots: Optional[Tensor] = None
-        self._uniform = True
+        self.first_position, self.last_position = first_position, len(positions) - 1
+        self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * layers
+        # keys and values of all layers, (layers, batch, heads, capacity, head_dim): beams move in one step
+        self._buffers = [positions.new_zeros(layers, batch_size, heads, 0, head_dim) for _ in range(2)]
+        self._used, self._ragged_slots, self._uniform = 0, None, True
 
     def plan(self, prefix_len: int, block_size: int, counts: Optional[Tensor] = None, verify: bool = False) -> Streams:
         """Rows of the next pass: new prefix rows, then a chain of masks after the last of them.
@@ -109,9 +85,8 @@ class DecodingCache:
         """
         bsz, device = self.lengths.numel(), self.lengths.device
         singles = prefix_len - 1 if verify else 0
-        self.used = self.longest + prefix_len + singles + block_size
         slots = self.lengths.unsqueeze(1) + torch.arange(prefix_len, device=device)
-        self.ragged_slots = None if self._uniform else slots
+        self._lay_out(self.longest + prefix_len + singles + block_size, None if self._uniform else slots)
         chain = torch.arange(singles + block_size, device=device).clamp(max=singles).expand(bsz, -1)
         element = torch.arange(1 - singles, block_size + 1, device=device).clamp(min=1).expand(bsz, -1)
         last = (self.lengths + (prefix_len if counts is None else counts) - 1).unsqueeze(1)
@@ -126,6 +101,19 @@ class DecodingCache:
             chain=chain,
             element=element,
         )
+
+    def _lay_out(self, used: int, ragged_slots: Optional[Tensor]) -> None:
+        """Make room for ``used`` slots, for which :meth:`layer` then gives views."""
+        more = used - self._buffers[0].size(3)
+        if more > 0:
+            more = max(more + used, 16)
+            self._buffers = [F.pad(buffer, (0, 0, 0, more)) for buffer in self._buffers]
+        self._used, self._ragged_slots = used, ragged_slots
+
+    def layer(self, i: int) -> LayerCache:
+        """What layer ``i`` sees in the pass that was planned last."""
+        keys, values = (buffer[i, :, :, : self._used] for buffer in self._buffers)
+        return LayerCache(keys, values, self._ragged_slots)
 
     def advance(self, counts) -> None:
         """Commit the first ``counts`` of the last pass's prefix rows: an int, or ``(batch,)``."""
@@ -147,8 +135,14 @@ class DecodingCache:
         if not self._uniform and order.numel():
             self.longest = int(self.lengths.max())
             self._uniform = bool((self.lengths == self.longest).all())
-        for layer in self.layers:
-            layer.select(order)
+        self._buffers = [self._selected(buffer, order) for buffer in self._buffers]
+
+    def _selected(self, buffer: Tensor, order: Tensor) -> Tensor:
+        kept = buffer[:, :, :, : self.longest].index_select(1, order)
+        if len(order) != buffer.size(1):
+            buffer = buffer.new_zeros(len(buffer), len(order), *buffer.shape[2:])
+        buffer[:, :, :, : self.longest] = kept
+        return buffer
 
     def _select_cross(self, order: Tensor, rows: int) -> None:
         if self.cross and self.cross[0] is not None and rows:

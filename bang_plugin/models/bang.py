@@ -12,7 +12,7 @@ from omegaconf import II, OmegaConf
 from torch import Tensor
 
 from .. import checkpoints
-from ..decoding.quantize import pack_for_inference
+from ..decoding.inference import compile_for_inference, pack_for_inference
 from ..errors import BangError
 from ..modules.attention_backends import BACKENDS
 from .decoder import BangDecoder
@@ -131,14 +131,20 @@ class BangModel(FairseqEncoderDecoderModel):
     def prepare_for_inference_(self, cfg) -> None:
         """fairseq's, and on a CPU the weights laid out for generation: after that the model can do nothing else.
 
-        Where there is a GPU that the model may yet be moved to, only with ``--cpu`` or ``--quantize``.
+        Where there is a GPU that the model may yet be moved to, only with ``--cpu`` or ``--quantize``; with
+        ``--compile`` compiled layers instead.
 
         Raises:
-            BangError: if the precision that ``--quantize`` asks for cannot be had.
+            BangError: if the precision that ``--quantize`` asks for cannot be had, or ``--compile`` is given too.
         """
         super().prepare_for_inference_(cfg)
-        quantize = cfg.task.get("quantize", "none")  # absent from other tasks and from old checkpoints
-        if quantize != "none" or cfg.common.cpu or not torch.cuda.is_available():
+        # absent from other tasks and from old checkpoints
+        quantize, compiled = cfg.task.get("quantize", "none"), cfg.task.get("compile", False)
+        if compiled and quantize != "none":
+            raise BangError(f"--compile cannot be had with --quantize {quantize}: leave one of them out")
+        if compiled:
+            compile_for_inference(self)
+        elif quantize != "none" or cfg.common.cpu or not torch.cuda.is_available():
             pack_for_inference(self, quantize)
 
     def set_num_updates(self, num_updates: int) -> None:

@@ -175,8 +175,9 @@ class BangDecoder(FairseqIncrementalDecoder):
 
     def new_cache(self, batch_size: int) -> DecodingCache:
         """An empty cache for ``batch_size`` sentences."""
-        table = self.embed_positions.weight
-        return DecodingCache(batch_size, len(self.layers), self.first_position, len(table) - 1, table.device)
+        attention = self.layers[0].ngram_self_attn
+        sizes = (batch_size, len(self.layers), attention.num_heads, attention.head_dim)
+        return DecodingCache(*sizes, self.embed_positions.weight, self.first_position)
 
     def rows(
         self,
@@ -213,7 +214,7 @@ class BangDecoder(FairseqIncrementalDecoder):
                     cache.cross[i] = layer.encoder_attn.keys_values(memory)
                 memory = cache.cross[i]
             last = i == len(self.layers) - 1
-            x = layer(x, attend, memory, source_mask, cache and cache.layers[i], skip - late if last else 0)
+            x = layer(x, attend, memory, source_mask, cache and cache.layer(i), skip - late if last else 0)
         return x[:, late:]
 
     @property

@@ -57,7 +57,7 @@ class NStreamAttention(nn.Module):
         Args:
             hidden: ``(batch, rows, embed_dim)``.
             attend: backend built from this pass's Streams.
-            cache: keys and values of earlier passes; those of this pass are written to it.
+            cache: keys and values of earlier passes, to which those of this pass are written.
             skip: leading rows that only others look at: their own outputs are not computed.
 
         Returns:

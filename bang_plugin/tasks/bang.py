@@ -11,8 +11,8 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..data.dictionary import load_dictionary
+from ..decoding.inference import QUANTIZE
 from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
-from ..decoding.quantize import QUANTIZE
 from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
 from ..guards import text_input
@@ -50,6 +50,10 @@ class BangConfig(TranslationConfig):
     quantize: ChoiceEnum(QUANTIZE) = field(
         default="none",
         metadata={"help": "generation on a CPU: linear layers in bf16 or int8, faster, at the price of some tokens"},
+    )
+    compile: bool = field(
+        default=False,
+        metadata={"help": "generation on a GPU: layers compiled, for small batches; the first sentences take longer"},
     )
 
 

@@ -1,5 +1,6 @@
 """Who takes part in ``peers``: each writes a given number of tokens for every source of a batch."""
 
+import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from bang_plugin.decoding.speculative import speculative
 from bang_plugin.errors import BangError
 
 from . import models
+from .machine import processor
 from .release import WAYS, Release
 
 
@@ -188,8 +190,10 @@ def release(python: str, folder: str, dictionary, positions: int) -> dict[str, C
     Raises:
         BangError: if it does not start.
     """
+    # MKL of 2019 takes its slow path on AMD's processors, unless told that they have AVX2
+    environment = {"MKL_DEBUG_CPU_TYPE": "5", **os.environ} if "AMD" in processor() else None
     try:
-        other = Release(python, folder, len(dictionary), positions, torch.get_num_threads())
+        other = Release(python, folder, len(dictionary), positions, torch.get_num_threads(), environment)
     except (OSError, RuntimeError) as error:
         raise BangError(f"--release {python} {folder}: {error}") from error
     return {f"release, {way}": Contestant(partial(other.write, way=way)) for way in WAYS}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from bang_plugin.decoding.quantize import QUANTIZE
+from bang_plugin.decoding.inference import QUANTIZE
+from bang_plugin.errors import BangError
 from scripts.measure import Measurement, Mode, Workbench, measure
 
 from .machine import describe
@@ -24,6 +25,7 @@ GREEDY, BEAM = "ar, greedy", "ar, beam 4"
 def add_arguments(parser) -> None:
     parser.add_argument("checkpoint", help="file that fairseq-train wrote")
     parser.add_argument("data", help="folder that fairseq-preprocess wrote")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to write")
     parser.add_argument("--split", default="test", help="part of the data")
     parser.add_argument("--sentences", type=int, help="only the first so many")
     parser.add_argument("--references", type=Path, help="a line per sentence, several separated by tabs")
@@ -58,12 +60,18 @@ def modes(args) -> list[Mode]:
 
 
 def run(args: argparse.Namespace) -> Output:
-    """Compare, print and save."""
+    """Compare, print and save.
+
+    Raises:
+        BangError: for precisions that only a CPU has.
+    """
+    if args.quantize and args.device != "cpu":
+        raise BangError("--quantize needs --device cpu")
     if args.quick:
         args.alone, args.batch_sizes, args.sentences = 3, [4], 8
-    bench = Workbench(args.checkpoint, args.data, args.split, args.sentences)
+    bench = Workbench(args.checkpoint, args.data, args.split, args.sentences, device=args.device)
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
-    out = Output(args.folder, "decode", describe(), settings)
+    out = Output(args.folder, "decode", describe(args.device), settings)
     results = measure(bench, modes(args), args.batch_sizes, args.alone)
     rows = table(results, quality(results, args))
     out.table(f"{bench.size} sentences of {args.data}", rows)
@@ -90,7 +98,7 @@ def bucketing(bench: Workbench, args) -> list[dict]:
         orders = {"by length": bench.batches(batch_size), "as it comes": bench.batches(batch_size, by_length=False)}
         inputs = {name: [batch["net_input"]["src_tokens"] for batch in batches] for name, batches in orders.items()}
         runs = {name: partial(_encode, encoder, batches) for name, batches in inputs.items()}
-        timings = interleave(runs, 3, label=f"batches of {batch_size}")
+        timings = interleave(runs, 3, args.device, f"batches of {batch_size}")
         for name, batches in inputs.items():
             tokens = sum(batch.numel() for batch in batches)
             rows.append(

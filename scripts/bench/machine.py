@@ -26,7 +26,7 @@ def describe(device: str = "cpu") -> dict:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if device == "cuda" else None,
@@ -36,7 +36,8 @@ def describe(device: str = "cpu") -> dict:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

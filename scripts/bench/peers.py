@@ -12,7 +12,7 @@ import torch
 from fairseq import checkpoint_utils, utils
 from torch.profiler import ProfilerActivity, profile
 
-from bang_plugin.decoding.quantize import QUANTIZE, pack_for_inference
+from bang_plugin.decoding.inference import QUANTIZE, compile_for_inference, pack_for_inference
 from scripts.measure import stopwatch
 
 from . import models
@@ -36,6 +36,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--block-size", type=int, default=4, help="of the block modes")
     parser.add_argument("--kept", type=int, default=2, help="tokens that adaptive and speculative keep per pass")
     parser.add_argument("--quantize", nargs="+", choices=QUANTIZE[1:], default=[], help="ours in these precisions too")
+    parser.add_argument("--compile", action="store_true", help="ours with compiled layers too")
     parser.add_argument("--no-packing", action="store_true", help="leave our linear layers to torch, to see the gain")
     parser.add_argument(
         "--release",
@@ -65,12 +66,14 @@ def contestants(args) -> tuple:
         return model.to(args.device, getattr(torch, args.dtype)).eval()
 
     found = {}
-    for precision in ["none", *args.quantize]:
+    for kind in ["", *args.quantize, *["compiled"] * args.compile]:
         model = placed(copy.deepcopy(ours))
-        if precision != "none" or not args.no_packing:
-            pack_for_inference(model, precision)
+        if kind == "compiled":
+            compile_for_inference(model)
+        elif kind or not args.no_packing:
+            pack_for_inference(model, kind or "none")
         for name, one in bang_contestants(model, dictionary, args.block_size, args.kept, positions).items():
-            found[name if precision == "none" else name.replace("bang", f"bang {precision}")] = one
+            found[name.replace("bang", f"bang {kind}") if kind else name] = one
     transformer = models.transformer(size, dictionary, positions).eval()
     if "ctranslate2" not in args.without:
         found |= ctranslate2_transformer(transformer, size, dictionary, args.device, args.dtype)
@@ -132,6 +135,7 @@ def compare(wanted: dict, dictionary, source: int, length: int, args) -> list[di
                 "contestant": name,
                 "ms, batch 1": 1000 * total,
                 "± %": 100 * timings[name].spread,
+                **({"first run, s": timings[name].first} if args.compile else {}),
                 "encoder ms": 1000 * encoder if encoder else "",
                 "decoder ms": 1000 * (total - encoder) if encoder else "",
                 "x our beam 4": timings[REFERENCE].median / total,

@@ -25,12 +25,13 @@ class Release:
         symbols: types of the vocabulary.
         positions: most tokens of a source.
         threads: for it to use.
+        environment: variables of its process; default: those of this one.
     """
 
-    def __init__(self, python, folder, symbols, positions, threads):
+    def __init__(self, python, folder, symbols, positions, threads, environment=None):
         command = [python, __file__, folder, ARCH, symbols, positions, threads]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "universal_newlines": True}
-        self.process = subprocess.Popen(list(map(str, command)), **pipes)
+        self.process = subprocess.Popen(list(map(str, command)), env=environment, **pipes)
         self._expect("ready")
 
     def write(self, sample, length, way):
@@ -56,6 +57,8 @@ def build(folder, arch, symbols, positions):
     if folder:
         utils.import_user_module(types.SimpleNamespace(user_dir=folder))
     dictionary = Dictionary()
+    # the release counts positions from padding's number and, in its cache, on that being 0, as in BERT's vocabulary
+    dictionary.pad_index, dictionary.bos_index = dictionary.bos_index, dictionary.pad_index
     for number in range(symbols - len(dictionary)):
         dictionary.add_symbol("word" + str(number))
     parser = argparse.ArgumentParser(argument_default=argparse.SUPPRESS)  # as fairseq does it: presets fill the gaps

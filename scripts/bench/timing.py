@@ -21,9 +21,10 @@ def add_round_arguments(parser) -> None:
 
 @dataclass
 class Timing:
-    """Seconds that a contestant took, run by run."""
+    """Seconds that a contestant took, run by run; ``first``: the run that warmed up, which counts for nothing."""
 
     seconds: list = field(default_factory=list)
+    first: float = 0.0
 
     @property
     def median(self) -> float:
@@ -59,8 +60,11 @@ def interleave(
             start = time.perf_counter()
             contestants[name]()
             synchronize(device)
+            elapsed = time.perf_counter() - start
             if number:
-                timings[name].seconds.append(time.perf_counter() - start)
+                timings[name].seconds.append(elapsed)
+            else:
+                timings[name].first = elapsed
     return timings
 
 

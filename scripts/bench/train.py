@@ -7,6 +7,10 @@ the same loss:
 - compact: what ``nstream_loss`` does: only chain elements that predict something, attention inside chains;
 - dense: the full (slot, stream) grid under one dense mask, the projection of counted rows only;
 - literal: the same grid, and the logits of all of it at once, as a program written from the formulas has it.
+
+On a GPU with ``--attention-dropout 0`` there is a fourth:
+
+- flex: compact with FlexAttention's kernels, which ``nstream_loss`` then takes by itself.
 """
 
 from functools import partial
@@ -26,7 +30,7 @@ from .machine import add_device_arguments, describe, matmul_rate, peak_bytes, re
 from .output import Output
 from .timing import add_round_arguments, in_own_process, interleave
 
-CONTESTANTS = {"compact": "compact", "dense": "dense", "literal": "dense"}  # name -> attention backend
+CONTESTANTS = {"compact": "compact", "dense": "dense", "literal": "dense", "flex": "flex"}  # name -> attention backend
 EPSILON = 0.1
 
 
@@ -37,6 +41,13 @@ def add_arguments(parser) -> None:
     parser.add_argument("--batch", type=int, default=4, help="samples per step")
     parser.add_argument("--targets", type=int, default=0, help="fine-tuning's samples with targets so long")
     parser.add_argument("--ngram", type=int, default=9, help="streams")
+    parser.add_argument("--attention-dropout", type=float, default=0.1, help="0 lets FlexAttention take part on a GPU")
+
+
+def contestants(args) -> list[str]:
+    """Names of those who can take part."""
+    flex = args.device == "cuda" and args.attention_dropout == 0
+    return [name for name in CONTESTANTS if name != "flex" or flex]
 
 
 def make_sample(dictionary, batch: int, tokens: int) -> dict:
@@ -71,13 +82,15 @@ class _Blocks(torch.utils.data.Dataset):
 class Steps:
     """Training steps of every contestant on one model and one batch."""
 
-    def __init__(self, size, batch: int, tokens: int, targets: int, ngram: int, device: str, dtype: torch.dtype):
+    def __init__(self, size, args):
         self.dictionary = models.make_dictionary(size)
-        self.ngram = ngram
-        self.model = models.bang(size, self.dictionary, ngram, max(tokens, 32)).to(device, dtype).train()
+        self.ngram = args.ngram
+        positions, dropout = max(args.tokens, 32), args.attention_dropout
+        model = models.bang(size, self.dictionary, args.ngram, positions, attention_dropout=dropout)
+        self.model = model.to(args.device, getattr(torch, args.dtype)).train()
         self.task = models.make_task(self.dictionary)
-        make = partial(make_pairs, targets=targets) if targets else make_sample
-        self.sample = utils.apply_to_sample(lambda t: t.to(device), make(self.dictionary, batch, tokens))
+        make = partial(make_pairs, targets=args.targets) if args.targets else make_sample
+        self.sample = utils.apply_to_sample(lambda t: t.to(args.device), make(self.dictionary, args.batch, args.tokens))
 
     def step(self, name: str, ngram: int = 0) -> float:
         """Forward and backward; returns the loss, which is the same for all contestants without dropout."""
@@ -112,19 +125,22 @@ class Steps:
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum", label_smoothing=EPSILON)
 
     def operations(self, name: str) -> int:
-        """Floating-point operations of a step's matrix products, forward and backward."""
+        """Floating-point operations of a step's matrix products, forward and backward.
+
+        FlexAttention's kernels do not tell; they leave out at least what the compact layout does.
+        """
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            self.step(name)
+            self.step("compact" if name == "flex" else name)
         return counter.get_total_flops()
 
 
-def peak_of(name: str, *arguments) -> dict:
+def peak_of(name: str, size, args) -> dict:
     """Peak memory of two steps of one contestant in this process."""
-    steps = Steps(*arguments)
-    before = resident_bytes(arguments[-2])
+    steps = Steps(size, args)
+    before = resident_bytes(args.device)
     for _ in range(2):
         steps.step(name)
-    return {"before": before, "peak": peak_bytes(arguments[-2])}
+    return {"before": before, "peak": peak_bytes(args.device)}
 
 
 def run(args) -> Output:
@@ -133,13 +149,13 @@ def run(args) -> Output:
     if args.quick:
         args.batch, args.tokens, args.ngram, args.rounds = 2, 70, 3, 1
     dtype = getattr(torch, args.dtype)
-    settings = (size, args.batch, args.tokens, args.targets, args.ngram, args.device, dtype)
     out = Output(args.folder, "train", describe(args.device), {**vars(args), "folder": str(args.folder)})
-    memory = {name: in_own_process(peak_of, name, *settings) for name in CONTESTANTS}
-    steps = Steps(*settings)
+    names = contestants(args)
+    memory = {name: in_own_process(peak_of, name, size, args) for name in names}
+    steps = Steps(size, args)
     rate = matmul_rate(args.device, dtype, 256 if args.quick else 2048)
     timings = interleave(
-        {name: partial(steps.step, name) for name in CONTESTANTS}, args.rounds, args.device, "step", args.seconds
+        {name: partial(steps.step, name) for name in names}, args.rounds, args.device, "step", args.seconds
     )
     rate = max(rate, matmul_rate(args.device, dtype, 256 if args.quick else 2048))
     compact = timings["compact"].median
@@ -152,6 +168,7 @@ def run(args) -> Output:
                 "s per step": timing.median,
                 "± %": 100 * timing.spread,
                 "time / compact": timing.median / compact,
+                "tokens / s": args.batch * args.tokens / timing.median,
                 "peak (GB)": memory[name]["peak"] / 1e9,
                 "compact / its peak": memory["compact"]["peak"] / memory[name]["peak"],
                 "above model (GB)": (memory[name]["peak"] - memory[name]["before"]) / 1e9,

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch.nn.attention import flex_attention
 
+from bang_plugin.modules.attention_backends import CompactAttention, DenseAttention, FlexAttention
 from bang_plugin.modules.relative_positions import bucket_table
 from bang_plugin.modules.streams import teacher_forcing
 from tests.conftest import build_reference_model
@@ -44,6 +46,28 @@ def test_backends_agree(reference, batch, backend, n):
         dense = stream_logits(build_reference_model(reference, attention_backend="dense"), batch["net_input"], n)
         other = stream_logits(build_reference_model(reference, attention_backend=backend), batch["net_input"], n)
     torch.testing.assert_close(other, dense, atol=1e-5, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_of_backends_agree(monkeypatch, compiled):
+    """FlexAttention's too, through torch's definition of its backward pass: the kernels need a GPU."""
+    monkeypatch.setattr(flex_attention, "_validate_device", lambda *qkv: None)  # it refuses gradients on a CPU
+    if compiled:
+        kernel = torch.compile(flex_attention.flex_attention, dynamic=True, backend="aot_eager")
+        monkeypatch.setattr(FlexAttention, "_kernel", lambda self, q: kernel)
+    streams = teacher_forcing(torch.arange(1, 10).repeat(2, 1), None, torch.tensor([[3] * 7 + [2, 1], [1] * 9]))
+    rows, keys = streams.positions.size(1), streams.key_positions.size(1)
+    torch.manual_seed(0)
+    q, k, v, bias = (torch.randn(2, 4, n, d) for n, d in ((rows, 16), (keys, 16), (keys, 16), (rows, 32)))
+    real = torch.cat([torch.ones(2, streams.prefix_len), streams.element > 0], dim=1)[:, None, :, None]
+    gradients = []
+    for backend in (DenseAttention, CompactAttention, FlexAttention):
+        inputs = [x.clone().requires_grad_() for x in (q, k, v, bias)]
+        out = backend(streams, bucket_table(32, 128))(*inputs)
+        gradients.append(torch.autograd.grad((out * real).pow(2).sum(), inputs))
+    for expected, *others in zip(*gradients):
+        for other in others:
+            torch.testing.assert_close(other, expected, atol=2e-4, rtol=1e-4)
 
 
 def test_only_elements_with_a_target_are_computed():

@@ -23,7 +23,7 @@ from scripts.bench.decode import agreement
 from scripts.bench.peers import where_nar_does_not_pay
 from scripts.bench.separate import separate_speculative
 from scripts.bench.timing import interleave
-from scripts.bench.train import CONTESTANTS, Steps
+from scripts.bench.train import Steps, contestants
 
 SIZE = models.Size(layers=2, dim=32, ffn=64, heads=4, vocab=120)
 
@@ -55,18 +55,28 @@ def run(folder, *arguments) -> dict:
     return json.loads(base.with_suffix(".json").read_text())
 
 
+def training(*options):
+    return benchmark.parse(["train", *map(str, options)])
+
+
+def test_flex_takes_part_on_a_gpu_without_attention_dropout():
+    assert "flex" not in contestants(training("--attention-dropout", 0))
+    assert "flex" not in contestants(training("--device", "cuda"))
+    assert "flex" in contestants(training("--device", "cuda", "--attention-dropout", 0))
+
+
 @pytest.mark.parametrize("targets", [0, 9])
 def test_training_contestants_compute_the_same_loss(targets):
-    steps = Steps(SIZE, 2, 70, targets, 4, "cpu", torch.float32)
+    steps = Steps(SIZE, training("--batch", 2, "--tokens", 70, "--targets", targets, "--ngram", 4))
     steps.model.eval()  # no dropout
-    losses = {name: steps.step(name) for name in CONTESTANTS}
+    losses = {name: steps.step(name) for name in ("compact", "dense", "literal")}
     assert losses["compact"] == pytest.approx(losses["dense"], rel=1e-5)
     assert losses["compact"] == pytest.approx(losses["literal"], rel=1e-5)
     assert steps.operations("compact") < steps.operations("dense") < steps.operations("literal")
 
 
 def test_nine_streams_count_45_pairs_a_span():
-    steps = Steps(SIZE, 2, 129, 0, 9, "cpu", torch.float32)
+    steps = Steps(SIZE, training("--batch", 2, "--tokens", 129, "--ngram", 9))
     assert steps.chains(9).sum() == 2 * 2 * 45
 
 
@@ -74,7 +84,7 @@ def test_interleave_begins_with_another_contestant_each_round():
     order = []
     timings = interleave({name: partial(order.append, name) for name in "abc"}, rounds=2)
     assert "".join(order) == "abc" + "bca" + "cab"
-    assert all(len(timing.seconds) == 2 for timing in timings.values())
+    assert all(len(timing.seconds) == 2 and timing.first > 0 for timing in timings.values())
 
 
 @pytest.mark.parametrize("block_size", [1, 2, 4])
@@ -141,7 +151,7 @@ def test_agreement_counts_missing_tokens():
 
 def test_train(tmp_path):
     (layouts, growth) = run(tmp_path, "train")["tables"].values()
-    assert [row["layout"] for row in layouts] == list(CONTESTANTS)
+    assert [row["layout"] for row in layouts] == ["compact", "dense", "literal"]
     assert all(row["peak (GB)"] > 0 for row in layouts) and len(growth) == 3
 
 
@@ -155,6 +165,11 @@ def test_decode(tmp_path, toy_data, toy_checkpoint):
     assert next(row for row in modes if row["decoding"] == "nar")["passes"] == 1
     assert all(row["equal outputs"] for row in arrangements)
     assert record["facts"]["speculative, K=4: sentences equal to greedy AR"] == "8 of 8"
+
+
+def test_lower_precision_is_for_the_cpu(tmp_path):
+    with pytest.raises(BangError, match="--quantize needs --device cpu"):
+        run(tmp_path, "decode", "model.pt", "data", "--quantize", "int8", "--device", "cuda")
 
 
 def test_peers(tmp_path):
@@ -172,6 +187,13 @@ def test_peers_in_other_precisions(tmp_path):
     record = run(tmp_path, "peers", "--only", "bang", "--without", "ctranslate2", "--quantize", "int8")
     names = [row["contestant"] for row in record["tables"]["7 source tokens, 5 output tokens"]]
     assert "bang nar" in names and "bang int8 nar" in names
+
+
+def test_peers_with_compiled_layers(tmp_path, compiled_quickly):
+    record = run(tmp_path, "peers", "--only", "bang nar", "compiled nar", "--without", "ctranslate2", "--compile")
+    rows = {row["contestant"]: row for row in record["tables"]["7 source tokens, 5 output tokens"]}
+    assert set(rows) == {"bang ar, beam 4", "bang nar", "bang compiled nar"}
+    assert rows["bang compiled nar"]["first run, s"] > rows["bang compiled nar"]["ms, batch 1"] / 1000
 
 
 def test_peers_of_a_checkpoint(tmp_path, toy_data, toy_checkpoint):

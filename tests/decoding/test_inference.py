@@ -1,4 +1,4 @@
-"""Packed linear layers give the same numbers in float32, and nearly the same in lower precision."""
+"""Packed and compiled layers give the same numbers in float32, packed ones nearly the same in lower precision."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from bang_plugin.decoding.quantize import pack_for_inference
+from bang_plugin.decoding.inference import compile_for_inference, pack_for_inference
 from bang_plugin.errors import BangError
 from bang_plugin.modules.packed_linear import PackedLinear, available
 
@@ -109,3 +109,34 @@ def test_a_model_that_may_move_to_the_gpu_is_not_packed(model, monkeypatch):
     there.common.cpu = False
     model.prepare_for_inference_(there)
     assert not any(isinstance(part, PackedLinear) for part in model.modules())
+
+
+@pytest.mark.parametrize("decoding", ["ar", "nar", "speculative"])
+def test_compiled_layers_write_the_same(reference, model, rows, decoding, compiled_quickly):
+    task = build_task(reference.dictionary, decoding=decoding)
+    expected = write(task, model, rows[:3], max_len_b=5)
+    compile_for_inference(model)
+    for a, b in zip(expected, write(task, model, rows[:3], max_len_b=5)):
+        assert a["tokens"].tolist() == b["tokens"].tolist()
+        assert torch.allclose(a["positional_scores"], b["positional_scores"], atol=1e-4)
+    compiled = torch._dynamo.utils.counters
+    assert compiled["stats"]["unique_graphs"] > 0 and not compiled["graph_break"]
+
+
+@pytest.mark.slow
+def test_the_compiled_kernels_write_the_same(reference, model, rows):
+    """With torch's code generator, as users have it."""
+    task = build_task(reference.dictionary, decoding="nar")
+    expected = write(task, model, rows)
+    compile_for_inference(model)
+    for a, b in zip(expected, write(task, model, rows)):
+        assert a["tokens"].tolist() == b["tokens"].tolist()
+        assert torch.allclose(a["positional_scores"], b["positional_scores"], atol=1e-4)
+
+
+def test_compile_takes_the_place_of_packing(model, caplog):
+    model.prepare_for_inference_(config(compile=True))
+    assert not any(isinstance(part, PackedLinear) for part in model.modules())
+    assert "packed weights, which are faster there" in caplog.text
+    with pytest.raises(BangError, match="--compile cannot be had with --quantize int8"):
+        model.prepare_for_inference_(config(compile=True, quantize="int8"))

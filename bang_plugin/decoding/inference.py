@@ -1,4 +1,4 @@
-"""Prepares a model for generating on a CPU."""
+"""Prepares a model for generating: weights packed for a CPU, lower precision, or compiled layers."""
 
 import logging
 
@@ -37,3 +37,18 @@ def pack_for_inference(model, quantize: str = "none") -> None:
         model.decoder.pack(precision)
     if quantize != "none":
         logger.info("--quantize %s: linear layers in %s", quantize, quantize)
+
+
+def compile_for_inference(model) -> None:
+    """Let ``torch.compile`` fuse the small operations inside every layer, so that a pass launches fewer kernels.
+
+    Layers are compiled when they first run, which takes half a minute or so, and anew when a pass is of another kind
+    (one sentence or several, the first pass or a later one); torch says so where it gives that up.
+
+    Args:
+        model: :class:`BangModel`.
+    """
+    if model.decoder.embed_tokens.weight.device.type == "cpu":
+        logger.warning("--compile on a CPU takes the place of packed weights, which are faster there")
+    for layer in (*model.encoder.layers, *model.decoder.layers):
+        layer.compile(dynamic=True)
