@@ -50,6 +50,11 @@ def parse(recipe: Recipe, argv: list[str]) -> argparse.Namespace:
             step.add_argument("--distil", action="store_true", help=help_distil)
         else:
             step.set_defaults(distil=False)
+    if any("--collapse-repeats" in options for options in recipe.decodings.values()):
+        help_repeats = "leave tokens that repeat their predecessor, which NAR drops as published"
+        parsers["generate"].add_argument("--keep-repeats", action="store_true", help=help_repeats)
+    else:
+        parsers["generate"].set_defaults(keep_repeats=False)
     for step in (prepare, train):
         step.add_argument("--workers", type=int, default=1, help="processes that binarise")
     train.add_argument("--pretrained", type=Path, help="checkpoint to start from")

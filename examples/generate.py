@@ -34,7 +34,8 @@ def generate(recipe: Recipe, work: Work, args) -> None:
             work.step(f"generate {run}", settings, partial(mode.write, work, run, model))
             continue
         for decoding in mode.decodings:
-            options = option_list(input_limits(recipe, name), recipe.decodings[decoding]) + args.fairseq
+            repeats = {"--collapse-repeats": None} if args.keep_repeats else {}
+            options = option_list(input_limits(recipe, name), recipe.decodings[decoding], repeats) + args.fairseq
             settings["options"] = " ".join(options)
             write = partial(generate_one, work, run, decoding, model, options, args.gpus)
             work.step(f"generate {run} {decoding}", settings, write)
