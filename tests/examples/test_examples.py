@@ -126,7 +126,9 @@ def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path, monkeyp
     assert len(written) == 10 and all(len(text.split()) <= 3 for text in written.values())
     costs = json.loads((work / "outputs" / "nar" / "nar.json").read_text())
     assert costs["sentences_per_second"] > 0 and costs["passes"] == 1
-    with pytest.raises(SystemExit, match="error: generate nar nar was done with options .*--collapse-repeats .*--max-len-b 3"):
+    with pytest.raises(
+        SystemExit, match="error: generate nar nar was done with options .*--collapse-repeats .*--max-len-b 3"
+    ):
         run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 4)
     os.utime(work / "models" / "nar" / "checkpoint_best.pt", (0, 0))
     with pytest.raises(SystemExit, match="error: generate nar nar was done with the checkpoint of .*, not 19"):
