@@ -25,7 +25,7 @@ lint: $(READY)
 
 # fairseq builds against the torch and numpy that are there, hence the order and --no-build-isolation
 $(READY): Makefile requirements.txt setup.py
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make needs Python 3.11 or 3.12: make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "make needs Python 3.11 or 3.12: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) python -m pip install --quiet "torch==2.13.0" "numpy<3" cython wheel setuptools
 	$(RUN) python -m pip install --quiet --no-build-isolation --no-deps fairseq-fixed==0.12.3.1

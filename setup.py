@@ -2,19 +2,16 @@ from setuptools import find_packages, setup
 
 # fairseq 0.12.2 as published cannot be imported by Python >= 3.11; fairseq-fixed is its last main branch with
 # the dataclass defaults mended, and imports as `fairseq`
-FAIRSEQ = [
-    "fairseq-fixed==0.12.3.1; python_version >= '3.11'",
-    "fairseq>=0.12.2,<0.13; python_version < '3.11'",
-]
+FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
 setup(
     name="bang_plugin",
     version="0.1.0",
     description="BANG for fairseq: one encoder-decoder for autoregressive and non-autoregressive generation",
     packages=find_packages(include=["bang_plugin", "bang_plugin.*"]),
-    python_requires=">=3.9",
+    python_requires=">=3.11,<3.13",
     install_requires=[
-        *FAIRSEQ,
+        FAIRSEQ,
         "torch>=2.6",  # loads checkpoints with weights_only
         "numpy<3",
         "sentencepiece",

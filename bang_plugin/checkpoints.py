@@ -52,6 +52,20 @@ def install() -> None:
     torch.serialization.add_safe_globals(ALLOWED_CLASSES)
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         checkpoint_utils.load_checkpoint_to_cpu = _guarded(checkpoint_utils.load_checkpoint_to_cpu)
+        checkpoint_utils.load_model_ensemble_and_task = _existing(checkpoint_utils.load_model_ensemble_and_task)
+
+
+def _existing(load):
+    @functools.wraps(load)
+    def load_model_ensemble_and_task(filenames, *args, **kwargs):
+        try:
+            return load(filenames, *args, **kwargs)
+        except OSError as error:
+            if "Model file not found" in str(error):
+                raise BangError(f"{str(error).rpartition(': ')[2]}: no such checkpoint; see --path") from error
+            raise
+
+    return load_model_ensemble_and_task
 
 
 @contextlib.contextmanager

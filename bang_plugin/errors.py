@@ -10,9 +10,13 @@ class BangError(ValueError):
 
 
 def find(error: BaseException | None) -> BangError | None:
-    """The :class:`BangError` behind an error; fairseq wraps what its trainer catches into its own."""
+    """The :class:`BangError` behind an error.
+
+    fairseq's trainer says what it caught in a bare Exception of its own. Another kind of error that happens while
+    one is handled is a fault by itself.
+    """
     while error is not None and not isinstance(error, BangError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (error.__context__ if type(error) is Exception else None)
     return error
 
 

@@ -45,7 +45,9 @@ def train(files: list[Path], model: Path, size: int) -> None:
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise BangError(f"--size {size}: {str(error).splitlines()[-1].rpartition('] ')[2]}") from error
+        reason = str(error).splitlines()[-1]
+        reason = reason.rpartition("] ")[2] or f"the trainer says {reason}"
+        raise BangError(f"{', '.join(map(str, files))}: no {size} pieces can be trained on it; {reason}") from error
     model.parent.mkdir(parents=True, exist_ok=True)
     # whole or not at all
     part = model.with_name(f"{model.name}.part")
@@ -85,7 +87,8 @@ def main(argv=None) -> None:
             train(args.files, args.model, args.size)
             return
         convert = getattr(load(args.model, args.vocab, args.cased), args.command)
-        for line in sys.stdin:
+        # bytes that are not UTF-8 become U+FFFD, as in fairseq's commands under this plugin
+        for line in io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace", newline="\n"):
             print(convert(line.rstrip("\n")))
     except BangError as error:
         sys.exit(f"error: {error}")

@@ -14,7 +14,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         precise = torch.promote_types(features.dtype, torch.float32)
         nll, correct, total = [], [], features.new_zeros((), dtype=precise)
         grad_features = torch.empty_like(features) if needs_grad else None
-        grad_projection = torch.zeros_like(projection) if needs_grad else None
+        # chunks add up in float32, or half precision would lose the later ones
+        grad_projection = torch.zeros_like(projection, dtype=precise) if needs_grad else None
         for start in range(0, len(features), chunk):
             rows = slice(start, start + chunk)
             x, y, w = features[rows], target[rows], row_weight[rows]
@@ -30,9 +31,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad.scatter_add_(-1, y.unsqueeze(-1), grad.new_full((len(y), 1), epsilon - 1))
                 grad = grad.mul_(w.unsqueeze(-1)).to(features.dtype)
                 grad_features[rows] = grad @ projection
-                grad_projection.addmm_(grad.t(), x)
+                if grad.dtype == precise:
+                    grad_projection.addmm_(grad.t(), x)
+                else:
+                    grad_projection += grad.t() @ x
         if needs_grad:
-            ctx.save_for_backward(grad_features, grad_projection)
+            ctx.save_for_backward(grad_features, grad_projection.to(projection.dtype))
         empty = features.new_zeros(0, dtype=precise)
         nll = torch.cat(nll) if nll else empty
         correct = torch.cat(correct) if correct else empty.bool()
@@ -43,8 +47,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx, grad_total, *unused):
         grad_features, grad_projection = ctx.saved_tensors
         # in place, since the projection's gradient is as large as the embedding; a second backward pass is refused
-        scale = grad_total.to(grad_features.dtype)
-        return grad_features.mul_(scale), grad_projection.mul_(scale), None, None, None, None
+        # by a factor in float32: loss scales are more than half precision can hold
+        return grad_features.mul_(grad_total), grad_projection.mul_(grad_total), None, None, None, None
 
 
 def chunked_cross_entropy(

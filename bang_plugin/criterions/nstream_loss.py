@@ -185,10 +185,10 @@ class NStreamLoss(FairseqCriterion):
             return sum(log.get(key, 0) for log in logging_outputs)
 
         size = total("sample_size")
-        metrics.log_scalar("loss", total("loss") / max(size, 1) / math.log(2), size, round=3)
+        metrics.log_scalar("loss", total("loss") / (size or 1) / math.log(2), size, round=3)
         pairs = total("all_pairs") + total("nar_pairs")
         nll = total("all_nll") + total("nar_nll")
-        metrics.log_scalar("nll_loss", nll / max(pairs, 1) / math.log(2), pairs, round=3)
+        metrics.log_scalar("nll_loss", nll / (pairs or 1) / math.log(2), pairs, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
         names = {key[: -len("_pairs")] for log in logging_outputs for key in log if key.endswith("_pairs")}
         for name in sorted(names):

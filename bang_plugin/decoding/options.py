@@ -62,11 +62,20 @@ def check_task_options(cfg) -> None:
 def check_generation_options(args) -> None:
     """
     Raises:
-        BangError: for options of fairseq that no mode supports.
+        BangError: for options of fairseq that no mode supports, or lengths that nothing can have.
     """
     for option in ("print_alignment", "replace_unk"):
         if getattr(args, option, None):
             raise BangError(f"{_flag(option)} needs attention weights, which BANG does not report")
+    if getattr(args, "retain_iter_history", False):
+        raise BangError("--retain-iter-history is for models that refine; what BANG did in each pass: --print-trace")
+    longest, factor, shortest = (
+        getattr(args, *known) for known in (("max_len_b", 200), ("max_len_a", 0), ("min_len", 1))
+    )
+    if longest < 0 or factor < 0:
+        raise BangError(f"--max-len-a {factor} --max-len-b {longest}: lengths cannot be negative")
+    if factor == 0 and shortest > longest:
+        raise BangError(f"--min-len {shortest} is more than --max-len-b {longest}")
 
 
 def _check_parallel_options(cfg, models, args) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -17,9 +18,12 @@ class Limits:
     unkpen: float = 0.0
 
     def max_lengths(self, src_lengths: Tensor, positions: int) -> Tensor:
-        """Most tokens before the end symbol, per sentence ``(batch,)``."""
+        """Most tokens before the end symbol, per sentence ``(batch,)``.
+
+        ``src_lengths`` are those without padding, where fairseq's search takes the longest of the batch.
+        """
         wanted = (self.max_len_a * src_lengths + self.max_len_b).long()
-        return wanted.clamp(max=positions - 1)
+        return wanted.clamp(0, positions - 1)
 
 
 class Writing:
@@ -72,13 +76,15 @@ class Writing:
         """The ``n`` most probable tokens that go on, under the same rules; arguments as for :meth:`choose`.
 
         Returns:
-            tokens and log-probabilities ``(batch, rows, n)``, best first, -inf where fewer are allowed; and the end
-            symbol's log-probability ``(batch, rows)``.
+            tokens and log-probabilities ``(batch, rows, n)``, best first, -inf where fewer are allowed or there are;
+            and the end symbol's log-probability ``(batch, rows)``.
         """
         end, forced = self._restrict(logits, normaliser, index)
         end = end.masked_fill(logits[..., self.eos].isneginf() & ~forced, -torch.inf)
         logits[..., self.eos] = -torch.inf
-        best, tokens = logits.topk(n, dim=-1)
+        best, tokens = logits.topk(min(n, logits.size(-1)), dim=-1)
+        missing = (0, n - best.size(-1))
+        best, tokens = F.pad(best, missing, value=-torch.inf), F.pad(tokens, missing, value=self.pad)
         return tokens, (best - normaliser).masked_fill(forced.unsqueeze(-1), -torch.inf), end
 
     def _restrict(self, logits: Tensor, normaliser: Tensor, index: Tensor) -> Tuple[Tensor, Tensor]:

@@ -10,6 +10,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ..errors import BangError
 
 ZIP_START = b"PK\x03\x04"
+# options that hold paths, which may look like calls, "run(1)", and are never evaluated
+PATHS = {"data", "user_dir", "save_dir", "restore_file", "finetune_from_model", "continue_once", "path", "results_path"}
+PATHS |= {"load_from_pretrained_model", "trace_file", "lm_path", "tensorboard_logdir", "log_file"}
 
 
 def check_whole(path: str) -> None:
@@ -44,7 +47,7 @@ def check_configuration(path: str, state: dict) -> None:
     """
     for key in ("args", "cfg"):
         for name, value in _strings(key, state.get(key)):
-            if is_call(value):
+            if name.rpartition(".")[2] not in PATHS and is_call(value):
                 raise BangError(
                     f"{path}: refused, because loading it could run code: its option {name} is the call {value[:60]!r}"
                 )

@@ -92,6 +92,11 @@ class BangModel(FairseqEncoderDecoderModel):
             dim, heads = cfg[f"{side}_embed_dim"], cfg[f"{side}_attention_heads"]
             if dim % heads:
                 raise BangError(f"--{side}-embed-dim {dim} is not a multiple of --{side}-attention-heads {heads}")
+        if cfg.num_buckets < 2 or cfg.relative_max_distance <= cfg.num_buckets // 2:
+            raise BangError(
+                f"--num-buckets {cfg.num_buckets}, --relative-max-distance {cfg.relative_max_distance}: there must be "
+                "at least 2 buckets, of which half take one distance each, and greater distances for the others"
+            )
         if cfg.encoder_embed_dim != cfg.decoder_embed_dim:
             raise BangError(
                 f"--encoder-embed-dim {cfg.encoder_embed_dim} and --decoder-embed-dim {cfg.decoder_embed_dim} "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..decoding.cache import DecodingCache
 from ..modules.attention_backends import FlexAttention, choose_backend
-from ..modules.fused_attention import fused_attention
+from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.nstream_attention import NStreamAttention
 from ..modules.packed_linear import PackedLinear, pack_children, pack_feed_forward
 from ..modules.streams import Streams, teacher_forcing
@@ -23,7 +23,8 @@ class CrossAttention(nn.Module):
 
     def __init__(self, embed_dim: int, encoder_dim: int, num_heads: int, dropout: float):
         super().__init__()
-        self.num_heads, self.dropout = num_heads, dropout
+        self.num_heads = num_heads
+        self.dropout = FairseqDropout(dropout, module_name=self.__class__.__name__)
         self.q_proj = nn.Linear(embed_dim, embed_dim)
         self.k_proj = nn.Linear(encoder_dim, embed_dim)
         self.v_proj = nn.Linear(encoder_dim, embed_dim)
@@ -41,8 +42,7 @@ class CrossAttention(nn.Module):
         token may be seen, ``(sentences, 1, 1, src_len)``. Keys and values are those of sentences too: the beams of
         one, side by side in the batch, share them as if they were more rows of it."""
         q = self._heads(self.q_proj(hidden.reshape(len(keys_values[0]), -1, hidden.size(-1))))
-        dropout = self.dropout if self.training else 0.0
-        out = fused_attention(q, *keys_values, source_mask, dropout)
+        out = fused_attention(q, *keys_values, source_mask, dropout_rate(self.dropout))
         return self.out_proj(out.transpose(1, 2).flatten(2)).view_as(hidden)
 
     def pack(self, precision: str) -> None:
@@ -103,7 +103,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         self.embed_tokens = embed_tokens
         self.padding_idx = embed_tokens.padding_idx
         self.max_target_positions = cfg.max_target_positions
-        self.attention_backend, self.attention_dropout = cfg.attention_backend, cfg.attention_dropout
+        self.attention_backend = cfg.attention_backend
         self.num_passes = 0  # of the decoder since construction, for whoever compares modes
         self.embed_positions = PositionalEmbedding(cfg.max_target_positions + 1, dim, self.padding_idx, learned=True)
         self.ngram_input_embed = nn.Embedding(1, dim)
@@ -201,8 +201,9 @@ class BangDecoder(FairseqIncrementalDecoder):
             ``(batch, prefix_len + chain_len - skip, embed_dim)``, prefix rows first.
         """
         self.num_passes += 1
-        dropout = self.attention_dropout if self.training else 0.0
-        attend = choose_backend(self.attention_backend, streams, dropout)(streams, self.bucket_table)
+        attention = self.layers[0].ngram_self_attn
+        backend = choose_backend(self.attention_backend, streams, dropout_rate(attention.dropout))
+        attend = backend(streams, attention.bucket_table)
         source_pad = encoder_out["encoder_padding_mask"]
         source_mask = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None
         x = self._embed(prefix, streams)
@@ -216,10 +217,6 @@ class BangDecoder(FairseqIncrementalDecoder):
             last = i == len(self.layers) - 1
             x = layer(x, attend, memory, source_mask, cache and cache.layer(i), skip - late if last else 0)
         return x[:, late:]
-
-    @property
-    def bucket_table(self) -> Tensor:
-        return self.layers[0].ngram_self_attn.bucket_table
 
     def _embed(self, prefix: Optional[Tensor], streams: Streams) -> Tensor:
         mask = self.ngram_input_embed.weight[0]

@@ -11,7 +11,7 @@ from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 from torch import Tensor
 
 from ..decoding.beams import sentence_order
-from ..modules.fused_attention import fused_attention
+from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.packed_linear import PackedLinear, merged, pack_children, pack_feed_forward
 
 
@@ -45,9 +45,7 @@ class EncoderSelfAttention(MultiheadAttention):
     def forward(self, query: Tensor, key_padding_mask: Optional[Tensor] = None, **unused):
         """``(src_len, batch, embed_dim)`` -> the same and None; ``key_padding_mask`` ``(batch, src_len)``."""
         mask = None if key_padding_mask is None else ~key_padding_mask[:, None, None]
-        active = self.training or self.dropout_module.apply_during_inference
-        dropout = self.dropout_module.p if active else 0.0
-        out = fused_attention(*map(self._heads, self._project(query)), mask, dropout)
+        out = fused_attention(*map(self._heads, self._project(query)), mask, dropout_rate(self.dropout_module))
         return self.out_proj(out.permute(2, 0, 1, 3).flatten(2)), None
 
     def _project(self, x: Tensor):

@@ -47,7 +47,7 @@ class BangHub(GeneratorHubInterface):
             texts: strings, or token ids as :meth:`encode` gives them, ``(src_len,)`` each; or a single one.
             beam: of ``decoding="ar"``.
             options: of decoding (``decoding``, ``block_size``, ``confidence``, …) and of fairseq's generation
-                (``lenpen``, ``max_len_b``, …) under their command-line names.
+                (``lenpen``, ``max_len_b``, …) under their command-line names. Every call begins ``trace_file`` anew.
 
         Returns:
             for each text a list of hypotheses, best first, as fairseq's generators give them (``tokens``,
@@ -101,6 +101,8 @@ class BangHub(GeneratorHubInterface):
         """
         if isinstance(sources, str) and isinstance(targets, str):
             return self.score([sources], [targets])[0]
+        if isinstance(sources, str) or isinstance(targets, str):
+            raise BangError("score takes two texts or two lists of them, not a text and a list")
         if len(sources) != len(targets):
             raise BangError(f"{len(sources)} sources, but {len(targets)} targets")
         src, tgt = ([self.encode(text) for text in texts] for texts in (sources, targets))

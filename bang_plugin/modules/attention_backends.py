@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import BangError
 from .relative_positions import relative_buckets
 from .streams import Streams
 
@@ -165,7 +166,16 @@ def choose_backend(name: str, streams: Streams, dropout: float):
 
     The few rows of a decoding pass leave the dense mask little to waste; in training, GPUs take
     FlexAttention unless attention weights are dropped out, and everything else the compact one.
+
+    Raises:
+        BangError: if FlexAttention is asked for what it cannot do.
     """
+    if name == "flex" and dropout > 0:
+        raise BangError("--attention-backend flex cannot drop attention weights: add --attention-dropout 0 or use auto")
+    if name == "flex" and torch.is_grad_enabled() and not streams.positions.is_cuda:
+        raise BangError("--attention-backend flex has gradients on GPUs only: use auto or compact")
+    if name == "flex" and streams.target_slot is None:
+        return FusedAttention
     if name != "auto":
         return BACKENDS[name]
     if streams.target_slot is None:

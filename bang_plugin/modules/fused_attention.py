@@ -4,8 +4,14 @@ from typing import Optional
 
 import torch
 import torch.nn.functional as F
+from fairseq.modules import FairseqDropout
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+
+def dropout_rate(dropout: FairseqDropout) -> float:
+    """What it drops now: nothing outside training, unless ``--retain-dropout`` says so."""
+    return dropout.p if dropout.training or dropout.apply_during_inference else 0.0
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None, dropout: float = 0.0) -> Tensor:

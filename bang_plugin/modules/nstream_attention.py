@@ -8,8 +8,10 @@ from typing import Optional
 
 import torch
 import torch.nn.functional as F
+from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
+from .fused_attention import dropout_rate
 from .packed_linear import PackedLinear, pack_children
 from .relative_positions import bucket_table
 
@@ -38,7 +40,7 @@ class NStreamAttention(nn.Module):
         super().__init__()
         self.embed_dim, self.num_heads = embed_dim, num_heads
         self.head_dim = embed_dim // num_heads
-        self.dropout = dropout
+        self.dropout = FairseqDropout(dropout, module_name=self.__class__.__name__)
         self.num_buckets = num_buckets
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
@@ -70,7 +72,7 @@ class NStreamAttention(nn.Module):
         # (batch, rows, buckets x heads) -> (batch, heads, rows, buckets)
         bias = bias[:, skip:].unflatten(-1, (self.num_buckets, self.num_heads)).permute(0, 3, 1, 2)
         q = self._heads(q[:, skip:]) * self.head_dim**-0.5
-        out = attend(q, k, v, bias, self.dropout if self.training else 0.0)
+        out = attend(q, k, v, bias, dropout_rate(self.dropout))
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def _project(self, hidden: Tensor):

@@ -171,7 +171,8 @@ class BangTask(DictionaryCheck, RepeatableBatches, TranslationTask):
         if len(ignored) > 0 and not ignore_invalid_inputs:
             index = min(ignored)
             raise BangError(
-                f"line {index + 1}: {dataset.size(index)} tokens (source, target) are more than {max_positions}; "
+                f"line {index + 1}: {tuple(map(int, dataset.size(index)))} tokens (source, target) are more than "
+                f"{max_positions}; "
                 "use --truncate-source, larger --max-source-positions and --max-target-positions, "
                 "or --skip-invalid-size-inputs-valid-test"
             )

@@ -14,7 +14,6 @@ from examples.classification.docstrings import place
 from examples.work import read_lines, write_lines
 from scripts import pronunciations
 
-QUESTIONS = Path("../shared/data/squad_questions")  # {src,tgt}-{dev,test}.txt.gz
 VALID_SHARE = 0.02
 DEV_PAIRS = 500
 TEST_PAIRS = 1000  # beam search on a CPU takes its time
@@ -82,11 +81,10 @@ def pairs(folder: Path, source: Path | None, most: int | None) -> str:
     """Write ``{train,dev,test}.{src,tgt}`` and say what they are.
 
     Args:
-        source: folder with sentence and question pairs ``{src,tgt}-{dev,test}.txt.gz``; None: :data:`QUESTIONS` where
-            it is, else the demo's spellings and pronunciations.
+        source: folder with sentence and question pairs ``{src,tgt}-{dev,test}.txt.gz``; None: the demo's spellings
+            and pronunciations.
         most: at most so many pairs of each part.
     """
-    source = source or (QUESTIONS if QUESTIONS.is_dir() else None)
     if source is None:
         pronunciations.write(folder, most)
         for side in ("src", "tgt"):

@@ -13,6 +13,7 @@ from fairseq import checkpoint_utils, utils
 from torch.profiler import ProfilerActivity, profile
 
 from bang_plugin.decoding.inference import QUANTIZE, compile_for_inference, pack_for_inference
+from bang_plugin.errors import BangError
 from scripts.measure import stopwatch
 
 from . import models
@@ -91,7 +92,13 @@ def contestants(args) -> tuple:
 
 
 def run(args) -> Output:
-    """Compare, print and save."""
+    """Compare, print and save.
+
+    Raises:
+        BangError: if more is to be kept than is drafted.
+    """
+    if args.kept > args.block_size:
+        raise BangError(f"--kept {args.kept} is more than --block-size {args.block_size}")
     if args.quick:
         args.sources, args.outputs, args.batch_sizes, args.rounds = [7], [5], [2], 1
     dictionary, wanted = contestants(args)

@@ -71,7 +71,6 @@ def test_statistics(text, tmp_path, caplog):
     caplog.set_level("INFO")
     pretrain(text, tmp_path, 3, "--log-interval", 1, "--log-format", "json")
     for name in ("ar_nll", "ar_accuracy", "stream3_nll", "stream3_accuracy", "all_nll", "all_accuracy", "wps"):
-        assert re.search(rf'"train_inner".*|"{name}": "[\d.]+"', caplog.text), name
         assert f'"{name}": "' in caplog.text
     assert '"valid_stream3_accuracy": "' in caplog.text
 
