@@ -105,8 +105,8 @@ def modes() -> list:
     ]
 
 
-def compare(checkpoint: Path, data: Path, raw: Path) -> list[dict]:
-    """Decode the test words in every mode: quality and speed as one row per mode."""
+def compare(checkpoint: Path, data: Path, raw: Path) -> tuple[list[dict], list[dict]]:
+    """Decode the test words in every mode: quality and speed as one row per mode, and the measurements themselves."""
     from scripts.evaluate import evaluate
     from scripts.measure import Workbench, measure, warnings_only
 
@@ -118,6 +118,7 @@ def compare(checkpoint: Path, data: Path, raw: Path) -> list[dict]:
     for result in results:
         same = sum(a == b for a, b in zip(result.hypotheses, greedy))
         scores = evaluate(result.hypotheses, references, ["per", "wer"])
+        result.quality = {name: score.value for name, score in scores.items()}
         rows.append(
             {
                 "decoding": result.name,
@@ -130,7 +131,7 @@ def compare(checkpoint: Path, data: Path, raw: Path) -> list[dict]:
                 "as greedy AR (%)": 100 * same / len(greedy),
             }
         )
-    return rows
+    return rows, [result.row() for result in results]
 
 
 def main() -> None:
@@ -141,10 +142,10 @@ def main() -> None:
     args = parser.parse_args()
     data = prepare(args.folder, args.most)
     checkpoint = train(data, args.folder, args.updates)
-    rows = compare(checkpoint, data, args.folder / "raw")
+    rows, measurements = compare(checkpoint, data, args.folder / "raw")
     table = print_table(rows)
     (args.folder / "results.md").write_text(table)
-    (args.folder / "results.json").write_text(json.dumps(rows, indent=1))
+    (args.folder / "results.json").write_text(json.dumps(measurements, indent=1))
     plot_quality_speed(
         rows,
         args.folder / "results.png",

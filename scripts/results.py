@@ -2,8 +2,9 @@
 
     python -m scripts.results outputs/question_generation/* --task question_generation --output results
 
-A run is a folder that holds what ``scripts.evaluate --json`` wrote and a measurement (speed and passes), or one such
-file by itself. Writes ``results.md`` and ``results.png``.
+A run is a folder that holds what ``scripts.evaluate --json`` wrote and a measurement (speed and passes, as the
+examples' step ``generate`` and the demo write them), or one such file by itself.
+Writes ``results.md`` and ``results.png``.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def is_evaluation(content) -> bool:
 
 
 def is_measurement(content) -> bool:
-    return isinstance(content, dict) and "name" in content and "ms_per_sentence" in content
+    return isinstance(content, dict) and bool(SPEED.keys() & content.keys())
 
 
 def read(file: Path) -> list[dict]:
@@ -81,7 +82,8 @@ def gather(path: Path) -> list[Run]:
     evaluations = [(file, part) for file, part in parts if is_evaluation(part)]
     if len(measurements) > 1 and evaluations:
         raise EvaluationError(f"{path}: {len(measurements)} measurements beside scores that belong to one of them")
-    runs = [Run(part["name"]) for _, part in measurements] or [Run(path.stem if path.is_file() else path.name)]
+    own = path.stem if path.is_file() else path.name
+    runs = [Run(part.get("name", own)) for _, part in measurements] or [Run(own)]
     for run, (file, part) in zip(runs, measurements):
         run.speed = {name: part[name] for name in SPEED if part.get(name) is not None}
         run.add_scores(part.get("quality") or {}, file)

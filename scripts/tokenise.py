@@ -47,7 +47,7 @@ def train(files: list[Path], model: Path, size: int) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1]
         reason = reason.rpartition("] ")[2] or f"the trainer says {reason}"
-        raise BangError(f"{', '.join(map(str, files))}: no {size} pieces can be trained on it; {reason}") from error
+        raise BangError(f"--size {size}: {reason}") from error
     model.parent.mkdir(parents=True, exist_ok=True)
     # whole or not at all
     part = model.with_name(f"{model.name}.part")

@@ -8,7 +8,7 @@ import torch
 from fairseq import checkpoint_utils
 
 from bang_plugin.checkpoints import adapt_parameters, resize_positions
-from bang_plugin.errors import BangError
+from bang_plugin.errors import BangError, find
 
 from .command_line import fairseq, hypotheses
 from .conftest import REFERENCE, build_reference_model, train_toy
@@ -210,3 +210,23 @@ def test_resuming_with_another_size_is_one_line(toy_data, toy_checkpoint, tmp_pa
         train_toy(toy_data, tmp_path, 200, "--restore-file", toy_checkpoint, "--decoder-layers", 2)
     print_without_traceback(lambda *args: shown.append(args))(caught.type, caught.value, caught.tb)
     assert not shown
+
+
+def test_a_checkpoint_that_is_not_there(toy_data, tmp_path):
+    with pytest.raises(BangError, match="none.pt: no such checkpoint"):
+        fairseq("generate", toy_data / "bin", "--task", "bang", "--path", tmp_path / "none.pt", "--cpu")
+
+
+def test_only_what_fairseq_wraps_is_unwrapped():
+    def raised(outer):
+        try:
+            try:
+                raise BangError("inner")
+            except BangError:
+                raise outer  # noqa: B904
+        except Exception as error:
+            return error
+
+    assert str(find(raised(Exception("fairseq says")))) == "inner"
+    assert find(raised(KeyError("a fault of its own"))) is None
+    assert find(KeyError("nothing behind it")) is None

@@ -201,3 +201,17 @@ def test_errors_are_one_line(toy_data, tmp_path):
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
     assert run.stderr.splitlines()[-1].startswith(f"error: {broken}: not a whole checkpoint file")
+
+
+@pytest.mark.parametrize("precision", ["--fp16", "--bf16"])
+def test_half_precision_needs_a_gpu_in_training(toy_data, tmp_path, precision):
+    with pytest.raises(BangError, match=f"{precision} needs a GPU"):
+        train_toy(toy_data, tmp_path, 1, precision)
+
+
+def test_one_process_on_the_cpu_of_a_machine_with_gpus(toy_data, tmp_path, monkeypatch, caplog):
+    """fairseq's default is a process for every GPU, even with --cpu."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    caplog.set_level("INFO")
+    train_toy(toy_data, tmp_path, 1, "--distributed-world-size", 3)
+    assert "done training" in caplog.text

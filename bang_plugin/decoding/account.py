@@ -43,7 +43,7 @@ class Account:
         """Count, and if asked show, the hypotheses of a batch.
 
         Args:
-            ids: numbers of the sentences; None goes on counting, as fairseq-interactive's batches have none.
+            ids: numbers of the sentences; None goes on counting.
         """
         seen = self.totals["sentences"]
         for number, (hypothesis, *_) in zip(ids or range(seen, seen + len(hypotheses)), hypotheses):

@@ -98,12 +98,15 @@ class BlockGenerator:
             proposed[writing.rows] += offered
             if self.account and self.account.traces:
                 self._record(traces, session.passes, writing, tokens, scores, offered)
-            for i in ended.nonzero().flatten().tolist():
-                original = int(writing.rows[i])
-                hypothesis = self._hypothesis(writing, i)
-                hypothesis.update(passes=session.passes, proposed=int(proposed[original]), trace=traces[original])
+            finished = ended.nonzero().flatten()
+            # one transfer from a GPU instead of three for every sentence
+            rows = writing.rows[finished]
+            told = torch.stack([finished, rows, writing.lengths[finished], proposed[rows]], dim=1).tolist()
+            for i, original, length, offers in told:
+                hypothesis = self._hypothesis(writing, i, length)
+                hypothesis.update(passes=session.passes, proposed=offers, trace=traces[original])
                 hypotheses[original] = [hypothesis]
-            if ended.any():
+            if told:
                 order = (~ended).nonzero().flatten()
                 session.select(order)
                 writing.select(order)
@@ -117,8 +120,7 @@ class BlockGenerator:
             words = [self.dictionary[token] for token in ids[:n]]
             traces[original].append({"pass": number, "tokens": words, "probabilities": probabilities[:n], "kept": kept})
 
-    def _hypothesis(self, writing: Writing, i: int) -> Dict:
-        length = int(writing.lengths[i])
+    def _hypothesis(self, writing: Writing, i: int, length: int) -> Dict:
         tokens, scores = writing.written[i, :length], writing.scores[i, :length]
         if self.collapse_repeats:
             fresh = torch.ones_like(tokens, dtype=torch.bool)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from fairseq.data import LanguagePairDataset
 from fairseq.dataclass import ChoiceEnum
+from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
@@ -26,7 +27,7 @@ class BangConfig(TranslationConfig):
         default="ar",
         metadata={
             "help": "ar: fairseq's beam search; nar: all tokens in one pass; semi_nar: blocks of --block-size tokens; "
-            "adaptive: blocks as far as the model is confident; speculative: greedy AR's output in fewer passes"
+            "adaptive: blocks as far as the model is confident; speculative: greedy AR's output, in fewer passes"
         },
     )
     block_size: int = field(default=4, metadata={"help": "tokens drafted per pass (semi_nar, adaptive, speculative)"})
@@ -64,6 +65,7 @@ class BangTask(DictionaryCheck, RepeatableBatches, TranslationTask):
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
         check_task_options(cfg)
+        self.line_numbers = None  # of fairseq-interactive's batch, see guards/text_input.py
 
     @classmethod
     def setup_task(cls, cfg: BangConfig, **kwargs):
@@ -133,8 +135,12 @@ class BangTask(DictionaryCheck, RepeatableBatches, TranslationTask):
         return build_block_generator(self.cfg, models, self.target_dictionary, args)
 
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
-        """fairseq's; every hypothesis also tells how many decoder ``passes`` its sentence took."""
+        """fairseq's; every hypothesis that was written also tells how many decoder ``passes`` its sentence took."""
+        if "id" not in sample and self.line_numbers is not None:
+            sample = {**sample, "id": torch.tensor(self.line_numbers)}
         results = super().inference_step(generator, models, sample, prefix_tokens, constraints)
+        if isinstance(generator, SequenceScorer):
+            return results
         for hypotheses in results:
             # fairseq's search, one pass a token, goes on for a sentence until its last hypothesis ends
             passes = max((len(h["tokens"]) for h in hypotheses), default=0)

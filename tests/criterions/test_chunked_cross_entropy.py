@@ -51,3 +51,24 @@ def test_no_pairs():
     )
     total.backward()
     assert total == 0 and len(nll) == len(correct) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_as_good_as_one_product(dtype):
+    """Chunks add up in float32, and a loss scale may be larger than half precision can hold."""
+    torch.manual_seed(0)
+    features, projection = torch.randn(4096, 16) / 4, torch.randn(50, 16) / 4
+    target, weight = torch.randint(50, (4096,)), torch.full((4096,), 1 / 4096)
+
+    def gradients(dtype, scale, chunk):
+        inputs = [x.to(dtype).requires_grad_() for x in (features, projection)]
+        total, *_ = chunked_cross_entropy(*inputs, target, weight.to(dtype), 0.1, chunk)
+        (scale * total).backward()
+        return [x.grad.float() / scale for x in inputs]
+
+    exact = gradients(torch.float64, 1.0, 4096)
+    scale = 2.0**17 if dtype == torch.float16 else 1.0
+    for found, whole, expected in zip(gradients(dtype, scale, 16), gradients(dtype, scale, 4096), exact):
+        assert found.isfinite().all()
+        error, least = ((x - expected).norm() / expected.norm() for x in (found, whole))
+        assert error < 1.5 * least + 1e-3

@@ -2,12 +2,14 @@
 
 import gc
 import json
+import re
 
 import pytest
 
 from bang_plugin.decoding.account import format_trace
 from bang_plugin.errors import BangError
 
+from ..command_line import fairseq, hypotheses
 from .conftest import write
 
 MODES = [
@@ -83,3 +85,16 @@ def test_fewer_streams_than_the_block(make_task, model, rows, caplog):
     write(make_task(decoding="semi_nar", block_size=3), model, rows[:1])
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(warnings) == 1 and "--block-size 3" in warnings[0] and "--ngram 1" in warnings[0]
+
+
+def test_typed_lines_keep_their_numbers(toy_data, toy_checkpoint, tmp_path, capsys):
+    """fairseq-interactive writes a buffer in the order of its lines' lengths."""
+    lines = ["a b c d e", "a", "b c d", "h g", "a b c d"]
+    base = [toy_data / "bin", "--task", "bang", "--path", toy_checkpoint, "--cpu", "--decoding", "nar"]
+    options = ["--buffer-size", 3, "--batch-size", 1, "--max-len-b", 15, "--print-trace"]
+    output = fairseq("interactive", *base, *options, stdin="".join(line + "\n" for line in lines))
+    traces = dict(re.findall(r"^R-(\d+)\tpass 1\t\d+/\d+\t(.*)$", output, re.M))
+    for number, (_, text) in hypotheses(output).items():
+        words = re.sub(r"\([\d.]+\)", "", traces[str(number)]).split()
+        assert words[: len(text.split())] == text.split()
+    assert sorted(traces) == ["0", "1", "2", "3", "4"]

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bang_plugin.errors import BangError
 from bang_plugin.models.bang import BangModel, BangModelConfig
 from tests.conftest import build_reference_model, build_task
 
@@ -135,3 +136,16 @@ def test_speculative_equals_greedy_on_random_models(reference, seed, block_size,
 
 
 SIZES = {"embed_dim": 16, "ffn_embed_dim": 32, "layers": 1, "attention_heads": 2}
+
+
+@pytest.mark.parametrize("mode", [{"decoding": "ar"}, *MODES])
+@pytest.mark.parametrize("options", [{"max_len_b": -1}, {"max_len_a": -0.5}, {"max_len_b": 3, "min_len": 4}])
+def test_impossible_lengths(make_task, model, rows, mode, options):
+    with pytest.raises(BangError, match="--max-len-b"):
+        write(make_task(**mode), model, rows, **options)
+
+
+def test_the_limit_of_one_sentence_may_be_nothing(make_task, model, rows):
+    """--max-len-a 1 --max-len-b 0 is allowed, since a source has its end symbol at least."""
+    for hypothesis, row in zip(write(make_task(decoding="nar"), model, rows, max_len_a=1, max_len_b=0), rows):
+        assert len(hypothesis["tokens"]) <= len(row) + 1

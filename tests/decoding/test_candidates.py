@@ -77,7 +77,7 @@ def test_more_candidates_are_never_less_probable(make_task, model, rows):
 
 def test_more_candidates_than_there_are_chains(make_task, model, rows, reference):
     """At most 1 + 60 chains of up to one token; the end alone is below the minimal length."""
-    for n in (50, 59):
+    for n in (50, 59, 200):
         found = write(make_task(decoding="nar", nar_candidates=n), model, rows, max_len_b=1, min_len=1)
         assert all(len(h["tokens"]) == 2 and reference.dictionary.eos() == h["tokens"][-1] for h in found)
 

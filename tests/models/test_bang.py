@@ -92,3 +92,18 @@ def test_activation_checkpointing_gives_the_same_gradients(reference, batch):
         )
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name])
+
+
+def test_retained_dropout(reference, batch):
+    """fairseq's --retain-dropout: encoder and decoder drop attention weights outside training too."""
+    inputs = batch["net_input"]
+    for retain in (False, True):
+        model = build_reference_model(reference, dropout=0.0, activation_dropout=0.0, attention_dropout=0.5)
+        model.make_generation_fast_(name="model", retain_dropout=retain)
+        model.eval()
+        with torch.no_grad():
+            encoder_out = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])
+            again = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])
+            decoded = [model.decoder(inputs["prev_output_tokens"], encoder_out)[0] for _ in range(2)]
+        assert torch.equal(encoder_out["encoder_out"][0], again["encoder_out"][0]) != retain
+        assert torch.equal(*decoded) != retain

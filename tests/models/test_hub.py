@@ -70,6 +70,9 @@ def test_score_is_what_generation_says(hub):
     assert hub.score(lines[0], found[0]["text"])["score"].item() == pytest.approx(scored[0]["score"].item(), abs=1e-5)
     with pytest.raises(BangError, match="2 sources, but 1 targets"):
         hub.score(lines, ["A"])
+    with pytest.raises(BangError, match="not a text and a list"):
+        hub.score("ab", ["A", "B"])
+    assert "passes" not in scored[0] and "passes" in found[0]
 
 
 def test_tokeniser_from_the_folder(toy_data, toy_checkpoint, tmp_path):

@@ -1,15 +1,27 @@
 """Prefix and chains: reference numbers, visibility by perturbation, equal backends."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn.attention import flex_attention
 
-from bang_plugin.modules.attention_backends import CompactAttention, DenseAttention, FlexAttention
+from bang_plugin.errors import BangError
+from bang_plugin.models.bang import BangModel, BangModelConfig
+from bang_plugin.modules.attention_backends import (
+    CompactAttention,
+    DenseAttention,
+    FlexAttention,
+    FusedAttention,
+    choose_backend,
+)
 from bang_plugin.modules.relative_positions import bucket_table
 from bang_plugin.modules.streams import teacher_forcing
-from tests.conftest import build_reference_model
+from tests.conftest import build_reference_model, build_task
 
 BACKENDS = ["dense", "compact", "flex"]
+SMALL = {"layers": 1, "embed_dim": 32, "ffn_embed_dim": 64, "attention_heads": 4}
+SIZES = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in SMALL.items()}
 
 
 def stream_logits(model, inputs, n, full=False):
@@ -103,3 +115,50 @@ def test_bucket_table():
     assert table[:17] == list(range(17))
     assert table[127] == table[128] == 31
     assert table == sorted(table) and set(table) == set(range(32))
+
+
+def run_backend(name, streams, dropout):
+    """The chosen backend's output for random input, and the same again."""
+    rows, keys = streams.positions.size(1), streams.key_positions.size(1)
+    torch.manual_seed(0)
+    q, k, v, bias = (torch.randn(2, 4, n, d) for n, d in ((rows, 16), (keys, 16), (keys, 16), (rows, 32)))
+    backend = choose_backend(name, streams, dropout)(streams, bucket_table(32, 128))
+    return backend(q, k, v, bias, dropout), backend(q, k, v, bias, dropout)
+
+
+@pytest.mark.parametrize("name", ["auto", "dense", "fused", "compact"])
+def test_every_backend_drops_attention_weights(name):
+    streams = teacher_forcing(torch.arange(1, 5).repeat(2, 1), None, torch.full((2, 4), 2))
+    assert torch.equal(*run_backend(name, streams, 0.0))
+    assert not torch.equal(*run_backend(name, streams, 0.5))
+
+
+def test_flex_is_refused_where_it_cannot_do_what_is_asked():
+    streams = teacher_forcing(torch.arange(1, 5).repeat(2, 1), None, torch.full((2, 4), 2))
+    with pytest.raises(BangError, match="--attention-dropout 0"):
+        choose_backend("flex", streams, 0.1)
+    with pytest.raises(BangError, match="GPUs only"):
+        choose_backend("flex", streams, 0.0)
+    with torch.no_grad():
+        assert choose_backend("flex", streams, 0.0) is FlexAttention
+        decoding = dataclasses.replace(streams, target_slot=None)
+        assert choose_backend("flex", decoding, 0.0) is FusedAttention
+
+
+def test_buckets_follow_their_options(reference):
+    tables = []
+    for options in ({}, {"num_buckets": 16}, {"relative_max_distance": 20}):
+        cfg = BangModelConfig(max_source_positions=40, max_target_positions=40, **SIZES, **options)
+        attention = BangModel.build_model(cfg, build_task(reference.dictionary)).decoder.layers[0].ngram_self_attn
+        assert len(attention.relative_linear.weight) == 4 * cfg.num_buckets
+        assert attention.bucket_table.max() == cfg.num_buckets - 1
+        assert len(attention.bucket_table) == cfg.relative_max_distance + 1
+        tables.append(attention.bucket_table.tolist())
+    assert tables[0] != tables[1] and tables[0] != tables[2]
+
+
+@pytest.mark.parametrize("options", [{"num_buckets": 1}, {"relative_max_distance": 16}, {"num_buckets": 0}])
+def test_impossible_buckets(reference, options):
+    cfg = BangModelConfig(max_source_positions=40, max_target_positions=40, **SIZES, **options)
+    with pytest.raises(BangError, match="--num-buckets .* --relative-max-distance"):
+        BangModel.build_model(cfg, build_task(reference.dictionary))

@@ -2,6 +2,7 @@
 
 import argparse
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from fairseq import checkpoint_utils
 from bang_plugin.checkpoints import load_pretrained
 from bang_plugin.errors import BangError
 from bang_plugin.guards.integrity import is_call
-from tests.conftest import build_reference_model
+from tests.conftest import build_reference_model, train_toy
 from tests.test_checkpoints import Payload, release_file  # noqa: F401
 
 from .test_kill import same
@@ -166,3 +167,10 @@ def test_a_file_without_parameters(toy_checkpoint, tmp_path, model):
     torch.save(state, tmp_path / "odd.pt")
     with pytest.raises(BangError, match="odd.pt: not a fairseq checkpoint"):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "odd.pt"))
+
+
+def test_folders_may_look_like_calls(toy_data, tmp_path, monkeypatch):
+    """A checkpoint names the folder that it was saved to, which nobody evaluates."""
+    monkeypatch.chdir(tmp_path)
+    checkpoint = train_toy(toy_data, Path("run(1)"), 1)
+    assert checkpoint_utils.load_checkpoint_to_cpu(checkpoint)["cfg"]["checkpoint"]["save_dir"] == "run(1)"

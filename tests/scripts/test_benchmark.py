@@ -11,7 +11,7 @@ import torch
 
 from bang_plugin.errors import BangError
 from scripts import benchmark
-from scripts.bench import models
+from scripts.bench import models, peers
 from scripts.bench.contestants import (
     bang_contestants,
     ctranslate2_transformer,
@@ -233,3 +233,18 @@ def test_release_that_does_not_start(dictionary, python):
 def test_memory(tmp_path):
     tables = list(run(tmp_path, "memory")["tables"].values())
     assert all(row["peak (GB)"] >= row["model (GB)"] > 0 for table in tables[:2] for row in table)
+
+
+def test_nobody_keeps_more_than_is_drafted(tmp_path):
+    with pytest.raises(BangError, match="--kept 9 is more than --block-size 4"):
+        run(tmp_path, "peers", "--kept", 9)
+
+
+def test_no_packing_leaves_the_layers_to_torch(tmp_path, monkeypatch):
+    packed = []
+    monkeypatch.setattr(peers, "pack_for_inference", lambda model, precision: packed.append(precision))
+    only = ["--only", "bang nar", "--without", "ctranslate2"]
+    run(tmp_path, "peers", *only, "--no-packing")
+    assert not packed
+    run(tmp_path, "peers", *only)
+    assert packed == ["none"]

@@ -123,3 +123,11 @@ def test_files_that_cannot_be_told_apart_are_refused(write, tmp_path):
     (tmp_path / "text.json").write_text("hello")
     with pytest.raises(ValueError, match="text.json: not JSON"):
         gather(tmp_path / "text.json")
+
+
+def test_what_the_examples_write_is_a_measurement(write):
+    """Step generate tells speed and passes, and neither a name nor a latency."""
+    folder = write("ar/scores.json", evaluation()).parent
+    write("ar/ar.json", {"sentences_per_second": 7.5, "passes": 9.0})
+    (run,) = gather(folder)
+    assert (run.mode, run.speed) == ("ar", {"sentences_per_second": 7.5, "passes": 9.0})

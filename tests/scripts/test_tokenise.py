@@ -74,3 +74,18 @@ def test_libraries_agree_with_fairseqs_option(tmp_path):
     train([tmp_path / "text"], tmp_path / "spm.model", 43)
     tokeniser = load(tmp_path / "spm.model", None)
     assert tokeniser.decode(tokeniser.encode("the word")) == "the word"
+
+
+def test_nothing_to_train_on(tmp_path):
+    (tmp_path / "empty").write_text("")
+    with pytest.raises(SystemExit, match="--size 40: .*[a-z]"):
+        main(["train", "--model", str(tmp_path / "m.model"), "--size", "40", str(tmp_path / "empty")])
+
+
+def test_bytes_that_are_not_utf8(tmp_path, monkeypatch, capsys):
+    (tmp_path / "text").write_text("\n".join(TEXT))
+    train([tmp_path / "text"], tmp_path / "spm.model", 43)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the \xff word\nthe\n")))
+    main(["encode", "--model", str(tmp_path / "spm.model")])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and "\ufffd" in lines[0]
