@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from .prepare import binarise
-from .recipe import Recipe, option_list
+from .recipe import Flags, Recipe, option_list
 from .work import Work, fairseq, read_lines, write_lines
 
 TEACHER, DISTILLED = "ar", "-distil"
@@ -34,11 +34,16 @@ def train(recipe: Recipe, work: Work, args) -> None:
         work.step(f"train {run}", settings, partial(train_run, work, run, options, args.gpus))
 
 
+def accumulation(options: Flags, processes: int, gpus: int) -> Flags:
+    """Fewer processes than the settings are meant for take more batches per update."""
+    return {"--update-freq": int(options.get("--update-freq", 1)) * processes // max(1, min(gpus, processes))}
+
+
 def training_options(recipe: Recipe, mode: str, args) -> list[str]:
     """fairseq-train's options; what the user gave after ``--`` comes last, and so wins."""
     options = [{"--task": "bang", "--no-epoch-checkpoints": True}, recipe.training, recipe.modes[mode].options]
     if recipe.processes > 1:
-        options.append({"--update-freq": max(1, recipe.processes // max(args.gpus, 1))})
+        options.append(accumulation(recipe.training, recipe.processes, args.gpus))
     if args.updates:
         length = {"--max-update": args.updates, "--max-epoch": None}
         if "polynomial_decay" in option_list(*options):

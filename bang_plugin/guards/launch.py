@@ -33,9 +33,10 @@ def _guarded(call_main):
         options = cfg.distributed_training
         launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
         if main.__module__ == "fairseq_cli.train" and (cfg.common.cpu or not torch.cuda.is_available()):
-            for name in ("fp16", "bf16"):
-                if cfg.common[name] or cfg.common[f"memory_efficient_{name}"]:
-                    raise BangError(f"--{name} needs a GPU in training: leave it out on a CPU")
+            if cfg.common.bf16:
+                raise BangError("--bf16 needs a GPU in training: leave it out on a CPU")
+            if cfg.common.fp16 and not cfg.common.memory_efficient_fp16:
+                raise BangError("--fp16 needs a GPU in training: leave it out on a CPU, or try --memory-efficient-fp16")
         if cfg.common.cpu and not launched and options.distributed_world_size == torch.cuda.device_count():
             # fairseq's default; one process is what a single --cpu means
             options.distributed_world_size = options.distributed_num_procs = 1

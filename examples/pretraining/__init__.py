@@ -11,7 +11,7 @@ from examples.generate import generate_one
 from examples.prepare import binarise, tokeniser
 from examples.recipe import option_list
 from examples.score import references
-from examples.train import default_gpus
+from examples.train import accumulation, default_gpus
 from examples.work import Work, fairseq, read_lines, whole, write_lines, write_text
 from scripts import tokenise
 from scripts.evaluate import evaluate
@@ -73,11 +73,6 @@ def train(work: Work, args) -> None:
         start = {"--load-from-pretrained-model": (work.models / "pretraining" / "checkpoint_best.pt").resolve()}
         options = option_list(JOINT, preset.model, preset.finetuning, start if pretrained else {})
         run_training(work, args, run, work.bin, options)
-
-
-def accumulation(options: dict, processes: int, gpus: int) -> dict:
-    """Fewer processes than the settings are meant for take more batches per update."""
-    return {"--update-freq": int(options.get("--update-freq", 1)) * processes // max(1, min(gpus, processes))}
 
 
 def run_training(work: Work, args, run: str, folder: Path, options: list[str]) -> None:

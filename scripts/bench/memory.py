@@ -6,8 +6,6 @@ Every point is measured in a process of its own. What the model alone takes is t
 import gc
 from functools import partial
 
-import torch
-
 from . import models
 from .contestants import bang_contestants
 from .machine import add_device_arguments, describe, peak_bytes, reset_peak, resident_bytes
@@ -28,9 +26,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--repeats", type=int, default=1000, help="batches over which growth is watched")
 
 
-def training_peak(size: models.Size, batch: int, tokens: int, device: str, dtype: torch.dtype) -> dict:
+def training_peak(size: models.Size, batch: int, tokens: int, device: str, dtype: str) -> dict:
     """Peak of two training steps with nine streams."""
-    steps = Steps(size, batch, tokens, 0, 9, device, dtype)
+    steps = Steps(size, batch, tokens, device=device, dtype=dtype)
     return _peak(lambda: steps.step("compact"), device)
 
 
@@ -58,7 +56,7 @@ def growth(repeats: int, what: str) -> list[dict]:
     """
     size = models.QUICK
     if what == "training":
-        steps = [Steps(size, batch, 70, 0, 4, "cpu", torch.float32) for batch in (1, 2, 3)]
+        steps = [Steps(size, batch, 70, ngram=4) for batch in (1, 2, 3)]
         runs = [partial(step.step, "compact") for step in steps]
     else:
         dictionary = models.make_dictionary(size)
@@ -80,13 +78,12 @@ def run(args) -> Output:
     if args.quick:
         args.train_batches, args.train_tokens, args.batches, args.sources = [1, 2], [70], [1, 2], [30]
         args.repeats = 20
-    dtype = getattr(torch, args.dtype)
     out = Output(args.folder, "memory", describe(args.device), {**vars(args), "folder": str(args.folder)})
     training = [
         {
             "tokens": tokens,
             "batch": batch,
-            **in_own_process(training_peak, size, batch, tokens, args.device, dtype),
+            **in_own_process(training_peak, size, batch, tokens, args.device, args.dtype),
         }
         for tokens in args.train_tokens
         for batch in args.train_batches

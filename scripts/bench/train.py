@@ -32,6 +32,7 @@ from .timing import add_round_arguments, in_own_process, interleave
 
 CONTESTANTS = {"compact": "compact", "dense": "dense", "literal": "dense", "flex": "flex"}  # name -> attention backend
 EPSILON = 0.1
+SETTINGS = ("batch", "tokens", "targets", "ngram", "device", "dtype", "attention_dropout")  # options that Steps takes
 
 
 def add_arguments(parser) -> None:
@@ -82,15 +83,24 @@ class _Blocks(torch.utils.data.Dataset):
 class Steps:
     """Training steps of every contestant on one model and one batch."""
 
-    def __init__(self, size, args):
+    def __init__(
+        self,
+        size: models.Size,
+        batch: int,
+        tokens: int,
+        targets: int = 0,
+        ngram: int = 9,
+        device: str = "cpu",
+        dtype: str = "float32",
+        attention_dropout: float = 0.1,
+    ):
         self.dictionary = models.make_dictionary(size)
-        self.ngram = args.ngram
-        positions, dropout = max(args.tokens, 32), args.attention_dropout
-        model = models.bang(size, self.dictionary, args.ngram, positions, attention_dropout=dropout)
-        self.model = model.to(args.device, getattr(torch, args.dtype)).train()
+        self.ngram, self.device = ngram, device
+        model = models.bang(size, self.dictionary, ngram, max(tokens, 32), attention_dropout=attention_dropout)
+        self.model = model.to(device, getattr(torch, dtype)).train()
         self.task = models.make_task(self.dictionary)
-        make = partial(make_pairs, targets=args.targets) if args.targets else make_sample
-        self.sample = utils.apply_to_sample(lambda t: t.to(args.device), make(self.dictionary, args.batch, args.tokens))
+        make = partial(make_pairs, targets=targets) if targets else make_sample
+        self.sample = utils.apply_to_sample(lambda t: t.to(device), make(self.dictionary, batch, tokens))
 
     def step(self, name: str, ngram: int = 0) -> float:
         """Forward and backward; returns the loss, which is the same for all contestants without dropout."""
@@ -134,13 +144,13 @@ class Steps:
         return counter.get_total_flops()
 
 
-def peak_of(name: str, size, args) -> dict:
+def peak_of(name: str, *settings) -> dict:
     """Peak memory of two steps of one contestant in this process."""
-    steps = Steps(size, args)
-    before = resident_bytes(args.device)
+    steps = Steps(*settings)
+    before = resident_bytes(steps.device)
     for _ in range(2):
         steps.step(name)
-    return {"before": before, "peak": peak_bytes(args.device)}
+    return {"before": before, "peak": peak_bytes(steps.device)}
 
 
 def run(args) -> Output:
@@ -150,9 +160,9 @@ def run(args) -> Output:
         args.batch, args.tokens, args.ngram, args.rounds = 2, 70, 3, 1
     dtype = getattr(torch, args.dtype)
     out = Output(args.folder, "train", describe(args.device), {**vars(args), "folder": str(args.folder)})
-    names = contestants(args)
-    memory = {name: in_own_process(peak_of, name, size, args) for name in names}
-    steps = Steps(size, args)
+    names, settings = contestants(args), (size, *(getattr(args, name) for name in SETTINGS))
+    memory = {name: in_own_process(peak_of, name, *settings) for name in names}
+    steps = Steps(*settings)
     rate = matmul_rate(args.device, dtype, 256 if args.quick else 2048)
     timings = interleave(
         {name: partial(steps.step, name) for name in names}, args.rounds, args.device, "step", args.seconds

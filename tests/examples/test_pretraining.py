@@ -81,8 +81,7 @@ def test_from_text_to_comparison(source, tmp_path, capfd, fast, own_logs):
     ]
 
 
-def test_without_pairs_it_is_the_demos_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "QUESTIONS", tmp_path / "none")
+def test_without_pairs_it_is_the_demos_data(tmp_path):
     assert data.pairs(tmp_path, None, 20) == "spelling to phonemes"
     assert len((tmp_path / "dev.src").read_text().splitlines()) == 20
 

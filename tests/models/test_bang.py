@@ -99,7 +99,7 @@ def test_retained_dropout(reference, batch):
     inputs = batch["net_input"]
     for retain in (False, True):
         model = build_reference_model(reference, dropout=0.0, activation_dropout=0.0, attention_dropout=0.5)
-        model.make_generation_fast_(name="model", retain_dropout=retain)
+        model.make_generation_fast_(retain_dropout=retain)
         model.eval()
         with torch.no_grad():
             encoder_out = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])

@@ -67,7 +67,7 @@ def test_flex_takes_part_on_a_gpu_without_attention_dropout():
 
 @pytest.mark.parametrize("targets", [0, 9])
 def test_training_contestants_compute_the_same_loss(targets):
-    steps = Steps(SIZE, training("--batch", 2, "--tokens", 70, "--targets", targets, "--ngram", 4))
+    steps = Steps(SIZE, 2, 70, targets, 4)
     steps.model.eval()  # no dropout
     losses = {name: steps.step(name) for name in ("compact", "dense", "literal")}
     assert losses["compact"] == pytest.approx(losses["dense"], rel=1e-5)
@@ -76,7 +76,7 @@ def test_training_contestants_compute_the_same_loss(targets):
 
 
 def test_nine_streams_count_45_pairs_a_span():
-    steps = Steps(SIZE, training("--batch", 2, "--tokens", 129, "--ngram", 9))
+    steps = Steps(SIZE, 2, 129)
     assert steps.chains(9).sum() == 2 * 2 * 45
 
 

@@ -20,7 +20,7 @@ def vocab(tmp_path):
 
 
 def run(monkeypatch, capsys, lines, *arguments):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(line + "\n" for line in lines)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(line + "\n" for line in lines).encode())))
     main([str(argument) for argument in arguments])
     return capsys.readouterr().out.split("\n")[:-1]
 
