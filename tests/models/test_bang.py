@@ -107,3 +107,24 @@ def test_retained_dropout(reference, batch):
             decoded = [model.decoder(inputs["prev_output_tokens"], encoder_out)[0] for _ in range(2)]
         assert torch.equal(encoder_out["encoder_out"][0], again["encoder_out"][0]) != retain
         assert torch.equal(*decoded) != retain
+
+
+@pytest.mark.parametrize("option", ["dropout", "attention_dropout", "activation_dropout"])
+def test_each_dropout_has_an_effect_in_training_alone(reference, batch, option):
+    none = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
+    inputs = batch["net_input"]
+    for probability in (0.0, 0.5):
+        model = build_reference_model(reference, **{**none, option: probability}).train()
+        memory = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])
+        again = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])
+        decoded = [model.decoder(inputs["prev_output_tokens"], memory)[0] for _ in range(2)]
+        assert torch.equal(memory["encoder_out"][0], again["encoder_out"][0]) == (probability == 0)
+        assert torch.equal(*decoded) == (probability == 0)
+        model.eval()
+        assert torch.equal(*[model(**inputs)[0] for _ in range(2)])
+
+
+def test_activation_fn_is_that_of_both_sides(reference):
+    model = build_reference_model(reference, activation_fn="relu")
+    for layer in (*model.encoder.layers, *model.decoder.layers):
+        assert layer.activation_fn(torch.tensor([-0.5])).item() == 0  # gelu's would be -0.15

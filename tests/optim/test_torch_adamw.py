@@ -36,12 +36,13 @@ def step(optimizer, params, k: int) -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_weights_are_those_of_fairseqs_adam(fused, monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"adam_eps": 0.1}, {"weight_decay": 0.0}])
+def test_weights_are_those_of_fairseqs_adam(fused, options, monkeypatch):
     if not fused:
         monkeypatch.setattr(torch_adamw, "has_fused_kernel", lambda device, dtype: False)
     ours, theirs = parameters(), parameters()
-    optimizer = build(TorchAdamW, TorchAdamWConfig, ours)
-    peer = build(FairseqAdam, FairseqAdamConfig, theirs, use_old_adam=True, tpu=False)
+    optimizer = build(TorchAdamW, TorchAdamWConfig, ours, **options)
+    peer = build(FairseqAdam, FairseqAdamConfig, theirs, use_old_adam=True, tpu=False, **options)
     assert optimizer.fused == fused
     for k in range(20):
         step(optimizer, ours, k)

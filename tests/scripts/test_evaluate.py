@@ -148,3 +148,11 @@ def test_calls_with_nothing_to_score_are_errors():
     for hypotheses, references in (([], []), (["a"], [[]]), (["a"], [["a"], ["b"]])):
         with pytest.raises(EvaluationError):
             evaluate(hypotheses, references, ["exact"])
+
+
+def test_command_line_reads_references_between_tabs(files):
+    (files / "tabs").write_text("no\ta b c\nno\nx\tno\n")
+    for options, expected in (([], 0), (["--tab-references"], 200 / 3)):
+        main(["hyp", "--references", "tabs", "--metrics", "exact", "--json", "scores.json", *options])
+        found = json.loads((files / "scores.json").read_text())["scores"]["exact_match"]["value"]
+        assert found == pytest.approx(expected)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bang_plugin.data.span_masking import SpanMaskingDataset
 from bang_plugin.errors import BangError
 from bang_plugin.models.bang import BangModel, BangModelConfig
 from bang_plugin.tasks.bang_pretraining import BangPretrainingConfig, BangPretrainingTask
@@ -161,3 +162,32 @@ def test_dictionary_without_a_mask(tmp_path):
     (tmp_path / "dict.txt").write_text("a 1\nb 1\n")
     with pytest.raises(BangError, match="neither .MASK. nor <mask>"):
         BangPretrainingTask.setup_task(BangPretrainingConfig(data=str(tmp_path)))
+
+
+def test_blocks_break_where_asked(text):
+    """Lines of 30 letters and an end symbol: blocks of 40 ignore them, or hold one each."""
+    lengths = {}
+    for mode in ("none", "complete"):
+        cfg = BangPretrainingConfig(data=str(text / "a"), tokens_per_sample=40, sample_break_mode=mode, seed=1)
+        cfg.dataset_impl = None
+        task = BangPretrainingTask.setup_task(cfg)
+        task.load_dataset("train")
+        lengths[mode] = set(task.dataset("train").sizes.tolist())
+    assert max(lengths["none"]) == 40 and lengths["complete"] == {31}
+
+
+@pytest.mark.parametrize("mask, random", [(1.0, 0.0), (0.0, 0.0)])
+def test_what_stands_in_place_of_masked_tokens(text, tmp_path, monkeypatch, mask, random):
+    """The command line's probabilities reach the encoder's input: all [MASK], or nothing changed."""
+    seen = []
+    collater = SpanMaskingDataset.collater
+
+    def record(self, samples):
+        batch = collater(self, samples)
+        seen.append(batch["net_input"]["src_tokens"].eq(self.masking.mask).any().item())
+        return batch
+
+    monkeypatch.setattr(SpanMaskingDataset, "collater", record)
+    chances = ["--mask-token-prob", mask, "--random-token-prob", random]
+    pretrain(text, tmp_path, 2, "--disable-validation", *chances)
+    assert seen and all(found == (mask == 1.0) for found in seen)
