@@ -36,7 +36,7 @@ def step(optimizer, params, k: int) -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("options", [{}, {"adam_eps": 0.1}, {"weight_decay": 0.0}])
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.0}])
 def test_weights_are_those_of_fairseqs_adam(fused, options, monkeypatch):
     if not fused:
         monkeypatch.setattr(torch_adamw, "has_fused_kernel", lambda device, dtype: False)
@@ -51,6 +51,17 @@ def test_weights_are_those_of_fairseqs_adam(fused, options, monkeypatch):
     assert moved > 1e-3
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
+
+
+def test_epsilon_is_in_the_divisor():
+    """The first step is lr times the gradient's sign; as large an epsilon as the gradient's root square halves it."""
+    for epsilon, expected in ((1e-8, 1.0), (2.0, 0.5)):
+        weight = torch.nn.Parameter(torch.zeros(3))
+        optimizer = build(TorchAdamW, TorchAdamWConfig, [weight], adam_eps=epsilon, weight_decay=0.0)
+        weight.grad = torch.full((3,), 2.0)
+        optimizer.set_lr(1e-3)
+        optimizer.step()
+        torch.testing.assert_close(weight.detach(), torch.full((3,), -1e-3 * expected))
 
 
 def test_goes_on_without_the_fused_kernel(monkeypatch):
