@@ -204,8 +204,10 @@ class BangDecoder(FairseqIncrementalDecoder):
         attention = self.layers[0].ngram_self_attn
         backend = choose_backend(self.attention_backend, streams, dropout_rate(attention.dropout))
         attend = backend(streams, attention.bucket_table)
-        source_pad = encoder_out["encoder_padding_mask"]
-        source_mask = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None
+        if "source_mask" not in encoder_out:  # once for all passes: to look for padding is to wait for a GPU
+            source_pad = encoder_out["encoder_padding_mask"]
+            encoder_out["source_mask"] = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None
+        source_mask = encoder_out["source_mask"]
         x = self._embed(prefix, streams)
         late = skip if isinstance(attend, FlexAttention) else 0  # its kernel computes all rows or none
         for i, layer in enumerate(self.layers):
