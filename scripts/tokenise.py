@@ -88,7 +88,8 @@ def main(argv=None) -> None:
             return
         convert = getattr(load(args.model, args.vocab, args.cased), args.command)
         # bytes that are not UTF-8 become U+FFFD, as in fairseq's commands under this plugin
-        for line in io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace", newline="\n"):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")
+        for line in sys.stdin:
             print(convert(line.rstrip("\n")))
     except BangError as error:
         sys.exit(f"error: {error}")

@@ -69,13 +69,11 @@ def check_generation_options(args) -> None:
             raise BangError(f"{_flag(option)} needs attention weights, which BANG does not report")
     if getattr(args, "retain_iter_history", False):
         raise BangError("--retain-iter-history is for models that refine; what BANG did in each pass: --print-trace")
-    longest, factor, shortest = (
-        getattr(args, *known) for known in (("max_len_b", 200), ("max_len_a", 0), ("min_len", 1))
-    )
-    if longest < 0 or factor < 0:
-        raise BangError(f"--max-len-a {factor} --max-len-b {longest}: lengths cannot be negative")
-    if factor == 0 and shortest > longest:
-        raise BangError(f"--min-len {shortest} is more than --max-len-b {longest}")
+    limits = Limits.of(args)
+    if limits.max_len_b < 0 or limits.max_len_a < 0:
+        raise BangError(f"--max-len-a {limits.max_len_a} --max-len-b {limits.max_len_b}: lengths cannot be negative")
+    if limits.max_len_a == 0 and limits.min_len > limits.max_len_b:
+        raise BangError(f"--min-len {limits.min_len} is more than --max-len-b {limits.max_len_b}")
 
 
 def _check_parallel_options(cfg, models, args) -> None:
@@ -120,17 +118,11 @@ def build_block_generator(cfg, models, dictionary, args) -> BlockGenerator:
         "adaptive": partial(adaptive, block_size=cfg.block_size, confidence=cfg.confidence),
         "speculative": partial(speculative, block_size=cfg.block_size),
     }[cfg.decoding]
-    limits = Limits(
-        getattr(args, "max_len_a", 0),
-        getattr(args, "max_len_b", 200),
-        getattr(args, "min_len", 1),
-        getattr(args, "unkpen", 0),
-    )
     return BlockGenerator(
         models,
         dictionary,
         mode,
-        limits,
+        Limits.of(args),
         lenpen=getattr(args, "lenpen", 1),
         normalize_scores=not getattr(args, "unnormalized", False),
         collapse_repeats=cfg.collapse_repeats,

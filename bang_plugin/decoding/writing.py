@@ -1,6 +1,6 @@
 """What has been written so far, and the rules for what may come next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Optional, Tuple
 
 import torch
@@ -16,6 +16,11 @@ class Limits:
     max_len_b: int = 200
     min_len: int = 1
     unkpen: float = 0.0
+
+    @classmethod
+    def of(cls, args) -> "Limits":
+        """Those among fairseq's generation options ``args``; what is missing there has its default."""
+        return cls(**{option.name: getattr(args, option.name, option.default) for option in fields(cls)})
 
     def max_lengths(self, src_lengths: Tensor, positions: int) -> Tensor:
         """Most tokens before the end symbol, per sentence ``(batch,)``.

@@ -1,4 +1,4 @@
-"""Several training processes on CPUs.
+"""Training on CPUs, in one process or several.
 
 fairseq starts one process per GPU: asked for two with ``--cpu`` it stops at an assertion, or starts none and
 reports success. :func:`install` makes ``--cpu --distributed-world-size 2`` and ``torchrun`` do what they say.
@@ -33,10 +33,7 @@ def _guarded(call_main):
         options = cfg.distributed_training
         launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
         if main.__module__ == "fairseq_cli.train" and (cfg.common.cpu or not torch.cuda.is_available()):
-            if cfg.common.bf16:
-                raise BangError("--bf16 needs a GPU in training: leave it out on a CPU")
-            if cfg.common.fp16 and not cfg.common.memory_efficient_fp16:
-                raise BangError("--fp16 needs a GPU in training: leave it out on a CPU, or try --memory-efficient-fp16")
+            _check_precision(cfg.common)
         if cfg.common.cpu and not launched and options.distributed_world_size == torch.cuda.device_count():
             # fairseq's default; one process is what a single --cpu means
             options.distributed_world_size = options.distributed_num_procs = 1
@@ -62,6 +59,14 @@ def _guarded(call_main):
         spawn(options.distributed_world_size, main, cfg, kwargs)
 
     return guarded
+
+
+def _check_precision(common) -> None:
+    """Refuse what fairseq's trainer can do on GPUs only, and elsewhere ends in a traceback."""
+    if common.bf16:
+        raise BangError("--bf16 needs a GPU in training: leave it out on a CPU")
+    if common.fp16 and not common.memory_efficient_fp16:
+        raise BangError("--fp16 needs a GPU in training: leave it out on a CPU, or try --memory-efficient-fp16")
 
 
 def free_port() -> int:

@@ -170,14 +170,13 @@ def choose_backend(name: str, streams: Streams, dropout: float):
     Raises:
         BangError: if FlexAttention is asked for what it cannot do.
     """
-    if name == "flex" and dropout > 0:
-        raise BangError("--attention-backend flex cannot drop attention weights: add --attention-dropout 0 or use auto")
-    if name == "flex" and torch.is_grad_enabled() and not streams.positions.is_cuda:
-        raise BangError("--attention-backend flex has gradients on GPUs only: use auto or compact")
-    if name == "flex" and streams.target_slot is None:
+    if name == "flex":
+        if dropout > 0:
+            raise BangError("--attention-backend flex cannot drop attention weights: use --attention-dropout 0 or auto")
+        if torch.is_grad_enabled() and not streams.positions.is_cuda:
+            raise BangError("--attention-backend flex has gradients on GPUs only: use auto or compact")
+    if name in ("auto", "flex") and streams.target_slot is None:
         return FusedAttention
     if name != "auto":
         return BACKENDS[name]
-    if streams.target_slot is None:
-        return FusedAttention
     return FlexAttention if streams.positions.is_cuda and dropout == 0 else CompactAttention

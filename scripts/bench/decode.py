@@ -14,7 +14,7 @@ from bang_plugin.decoding.inference import QUANTIZE
 from bang_plugin.errors import BangError
 from scripts.measure import Measurement, Mode, Workbench, measure
 
-from .machine import describe
+from .machine import add_device_argument, describe
 from .output import Output
 from .separate import separate_speculative
 from .timing import interleave
@@ -25,7 +25,7 @@ GREEDY, BEAM = "ar, greedy", "ar, beam 4"
 def add_arguments(parser) -> None:
     parser.add_argument("checkpoint", help="file that fairseq-train wrote")
     parser.add_argument("data", help="folder that fairseq-preprocess wrote")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to write")
+    add_device_argument(parser, "where to write")
     parser.add_argument("--split", default="test", help="part of the data")
     parser.add_argument("--sentences", type=int, help="only the first so many")
     parser.add_argument("--references", type=Path, help="a line per sentence, several separated by tabs")

@@ -11,9 +11,14 @@ from pathlib import Path
 import torch
 
 
+def add_device_argument(parser, where: str) -> None:
+    """``--device``; the text says what it is of."""
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help=where)
+
+
 def add_device_arguments(parser, where: str, of_what: str) -> None:
     """``--device`` and ``--dtype``; the texts say what they are of."""
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help=where)
+    add_device_argument(parser, where)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help=of_what)
 
 

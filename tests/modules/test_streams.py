@@ -60,6 +60,13 @@ def test_backends_agree(reference, batch, backend, n):
     torch.testing.assert_close(other, dense, atol=1e-5, rtol=0, equal_nan=True)
 
 
+def random_inputs(streams):
+    """Queries, keys, values and biases for a backend: 2 sentences, 4 heads of 16 dimensions, 32 buckets."""
+    rows, keys = streams.positions.size(1), streams.key_positions.size(1)
+    torch.manual_seed(0)
+    return [torch.randn(2, 4, n, d) for n, d in ((rows, 16), (keys, 16), (keys, 16), (rows, 32))]
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_gradients_of_backends_agree(monkeypatch, compiled):
     """FlexAttention's too, through torch's definition of its backward pass: the kernels need a GPU."""
@@ -68,13 +75,11 @@ def test_gradients_of_backends_agree(monkeypatch, compiled):
         kernel = torch.compile(flex_attention.flex_attention, dynamic=True, backend="aot_eager")
         monkeypatch.setattr(FlexAttention, "_kernel", lambda self, q: kernel)
     streams = teacher_forcing(torch.arange(1, 10).repeat(2, 1), None, torch.tensor([[3] * 7 + [2, 1], [1] * 9]))
-    rows, keys = streams.positions.size(1), streams.key_positions.size(1)
-    torch.manual_seed(0)
-    q, k, v, bias = (torch.randn(2, 4, n, d) for n, d in ((rows, 16), (keys, 16), (keys, 16), (rows, 32)))
+    values = random_inputs(streams)
     real = torch.cat([torch.ones(2, streams.prefix_len), streams.element > 0], dim=1)[:, None, :, None]
     gradients = []
     for backend in (DenseAttention, CompactAttention, FlexAttention):
-        inputs = [x.clone().requires_grad_() for x in (q, k, v, bias)]
+        inputs = [x.clone().requires_grad_() for x in values]
         out = backend(streams, bucket_table(32, 128))(*inputs)
         gradients.append(torch.autograd.grad((out * real).pow(2).sum(), inputs))
     for expected, *others in zip(*gradients):
@@ -119,11 +124,9 @@ def test_bucket_table():
 
 def run_backend(name, streams, dropout):
     """The chosen backend's output for random input, and the same again."""
-    rows, keys = streams.positions.size(1), streams.key_positions.size(1)
-    torch.manual_seed(0)
-    q, k, v, bias = (torch.randn(2, 4, n, d) for n, d in ((rows, 16), (keys, 16), (keys, 16), (rows, 32)))
+    inputs = random_inputs(streams)
     backend = choose_backend(name, streams, dropout)(streams, bucket_table(32, 128))
-    return backend(q, k, v, bias, dropout), backend(q, k, v, bias, dropout)
+    return backend(*inputs, dropout), backend(*inputs, dropout)
 
 
 @pytest.mark.parametrize("name", ["auto", "dense", "fused", "compact"])
