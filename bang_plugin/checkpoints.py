@@ -1,8 +1,8 @@
 """Reading checkpoint files safely, ours and the official release's.
 
 fairseq reads checkpoints with ``torch.load``, which (torch >= 2.6) unpickles only plain data and the
-classes on an allow-list. :func:`install` extends that list by the few harmless classes that
-fairseq's configurations consist of and turns failures into one-line errors.
+classes on an allow-list. :func:`allow_classes` extends that list by the few harmless classes that
+fairseq's configurations consist of; :func:`guarded` turns failures into one-line errors.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import typing
 import numpy as np
 import omegaconf
 import torch
-from fairseq import checkpoint_utils
 from torch import Tensor
 
 from .errors import BangError
@@ -47,15 +46,14 @@ ALLOWED_CLASSES = [
 POSITION_TABLES = ("encoder.embed_positions.weight", "decoder.embed_positions.weight")
 
 
-def install() -> None:
-    """Allow-list the classes above and guard fairseq's ``load_checkpoint_to_cpu``; idempotent."""
+def allow_classes() -> None:
+    """Let torch unpickle the classes above, and no others."""
     torch.serialization.add_safe_globals(ALLOWED_CLASSES)
-    if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
-        checkpoint_utils.load_checkpoint_to_cpu = _guarded(checkpoint_utils.load_checkpoint_to_cpu)
-        checkpoint_utils.load_model_ensemble_and_task = _existing(checkpoint_utils.load_model_ensemble_and_task)
 
 
-def _existing(load):
+def existing(load):
+    """fairseq's ``load_model_ensemble_and_task``, with a line for a file that is not there."""
+
     @functools.wraps(load)
     def load_model_ensemble_and_task(filenames, *args, **kwargs):
         try:
@@ -89,7 +87,9 @@ def _clear_errors(path):
         raise _unreadable(path, error) from error
 
 
-def _guarded(load):
+def guarded(load):
+    """fairseq's ``load_checkpoint_to_cpu``, checked."""
+
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path, *args, **kwargs):
         with _clear_errors(path):

@@ -1,7 +1,7 @@
 """Binarised data: which dictionary it was made with, and whether it is whole.
 
-fairseq stores token ids and nothing that tells what they mean. :func:`install` makes ``fairseq-preprocess`` leave the
-dictionary's fingerprint beside every file, and has data checked where it is opened, before training starts.
+fairseq stores token ids and nothing that tells what they mean. ``fairseq-preprocess`` is made to leave the
+dictionary's fingerprint beside every file, and data are checked where they are opened, before training starts.
 """
 
 import functools
@@ -9,8 +9,7 @@ import json
 import os
 
 import numpy as np
-from fairseq.binarizer import FileBinarizer
-from fairseq.data import data_utils, indexed_dataset
+from fairseq.data import indexed_dataset
 
 from ..data.dictionary import fingerprint
 from ..errors import BangError
@@ -18,20 +17,14 @@ from ..errors import BangError
 CHUNK = 2**24  # ids that are looked at together
 
 
-def install() -> None:
-    """Guard fairseq's binarising and opening of data; idempotent."""
-    if hasattr(data_utils.load_indexed_dataset, "__wrapped__"):
-        return
-    data_utils.load_indexed_dataset = _guarded_load(data_utils.load_indexed_dataset)
-    FileBinarizer.multiprocess_dataset = classmethod(_guarded_write(FileBinarizer.multiprocess_dataset.__func__))
-
-
 def note_path(prefix: str) -> str:
     """Where the fingerprint of ``prefix``.bin's dictionary is."""
     return f"{prefix}.dictionary.json"
 
 
-def _guarded_write(multiprocess_dataset):
+def guarded_write(multiprocess_dataset):
+    """fairseq's ``FileBinarizer.multiprocess_dataset``, which leaves the fingerprint beside its file."""
+
     @functools.wraps(multiprocess_dataset)
     def guarded(cls, input_file, dataset_impl, binarizer, output_prefix, *args, **kwargs):
         summary = multiprocess_dataset(cls, input_file, dataset_impl, binarizer, output_prefix, *args, **kwargs)
@@ -46,7 +39,9 @@ def _guarded_write(multiprocess_dataset):
     return guarded
 
 
-def _guarded_load(load):
+def guarded_load(load):
+    """fairseq's ``load_indexed_dataset``, checked."""
+
     @functools.wraps(load)
     def load_indexed_dataset(path, dictionary=None, *args, **kwargs):
         try:

@@ -1,7 +1,7 @@
 """Training on CPUs, in one process or several.
 
 fairseq starts one process per GPU: asked for two with ``--cpu`` it stops at an assertion, or starts none and
-reports success. :func:`install` makes ``--cpu --distributed-world-size 2`` and ``torchrun`` do what they say.
+reports success. Here ``--cpu --distributed-world-size 2`` and ``torchrun`` do what they say.
 """
 
 import functools
@@ -21,19 +21,16 @@ LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK")  # what torchrun
 ON_CPU = {"distributed_backend": ("nccl", "gloo"), "ddp_backend": ("pytorch_ddp", "legacy_ddp")}
 
 
-def install() -> None:
-    """Guard fairseq's ``call_main``; idempotent."""
-    if not hasattr(distributed_utils.call_main, "__wrapped__"):
-        distributed_utils.call_main = _guarded(distributed_utils.call_main)
+def guarded(call_main):
+    """fairseq's ``call_main``, which starts training."""
 
-
-def _guarded(call_main):
     @functools.wraps(call_main)
-    def guarded(cfg, main, **kwargs):
+    def call(cfg, main, **kwargs):
         options = cfg.distributed_training
         launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
         if main.__module__ == "fairseq_cli.train" and (cfg.common.cpu or not torch.cuda.is_available()):
             _check_precision(cfg.common)
+        main = functools.partial(_with_guards, main)
         if cfg.common.cpu and not launched and options.distributed_world_size == torch.cuda.device_count():
             # fairseq's default; one process is what a single --cpu means
             options.distributed_world_size = options.distributed_num_procs = 1
@@ -58,7 +55,15 @@ def _guarded(call_main):
         kwargs["start_rank"], options.distributed_rank = options.distributed_rank, None
         spawn(options.distributed_world_size, main, cfg, kwargs)
 
-    return guarded
+    return call
+
+
+def _with_guards(main, cfg, **kwargs):
+    """``main`` in what may be a new process, where nothing of fairseq's is guarded yet."""
+    from . import table  # which names this module
+
+    table.install()
+    return main(cfg, **kwargs)
 
 
 def _check_precision(common) -> None:

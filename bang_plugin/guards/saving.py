@@ -1,7 +1,7 @@
 """Writing checkpoint files so that nothing half-written ever bears a checkpoint's name.
 
 fairseq itself copies ``checkpoint_last.pt`` in place, does not wait until bytes are on the disk before it renames a
-file, and tries again into the same half-written file when a disk is full. :func:`install` replaces these steps.
+file, and tries again into the same half-written file when a disk is full. These steps are replaced.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
 from ..errors import BangError
@@ -20,15 +19,6 @@ from ..errors import BangError
 logger = logging.getLogger(__name__)
 
 UNFINISHED = ".tmp"  # as fairseq names them, so that its leftovers are removed too
-
-
-def install() -> None:
-    """Guard fairseq's saving, copying and its look at the checkpoint folder; idempotent."""
-    if hasattr(checkpoint_utils.torch_persistent_save, "__wrapped__"):
-        return
-    checkpoint_utils.torch_persistent_save = _guarded_save(checkpoint_utils.torch_persistent_save)
-    checkpoint_utils.verify_checkpoint_directory = _guarded_folder(checkpoint_utils.verify_checkpoint_directory)
-    PathManager.copy = staticmethod(_guarded_copy(PathManager.copy))
 
 
 @contextlib.contextmanager
@@ -61,7 +51,9 @@ def _system_error(error):
     return error
 
 
-def _guarded_save(save):
+def guarded_save(save):
+    """fairseq's ``torch_persistent_save``: the name last."""
+
     @functools.wraps(save)
     def torch_persistent_save(obj, filename, async_write=False):
         if async_write or not PathManager.supports_rename(filename):
@@ -72,7 +64,9 @@ def _guarded_save(save):
     return torch_persistent_save
 
 
-def _guarded_copy(copy):
+def guarded_copy(copy):
+    """fairseq's ``PathManager.copy``: the name last."""
+
     @functools.wraps(copy)
     def guarded(src_path, dst_path, overwrite=False):
         if not (PathManager.supports_rename(src_path) and PathManager.supports_rename(dst_path)):
@@ -84,7 +78,9 @@ def _guarded_copy(copy):
     return guarded
 
 
-def _guarded_folder(verify):
+def guarded_folder(verify):
+    """fairseq's ``verify_checkpoint_directory``, which removes what killed runs left."""
+
     @functools.wraps(verify)
     def verify_checkpoint_directory(save_dir):
         try:

@@ -2,20 +2,14 @@
 
 import functools
 
-from fairseq.trainer import Trainer
-
 from ..errors import BangError
 
 
-def install() -> None:
-    """Guard fairseq's ``Trainer.train_step``; idempotent."""
-    if not hasattr(Trainer.train_step, "is_guarded"):
-        Trainer.train_step = _guarded(Trainer.train_step)
+def guarded(train_step):
+    """fairseq's ``Trainer.train_step``."""
 
-
-def _guarded(train_step):
     @functools.wraps(train_step)
-    def guarded(self, samples, raise_oom=False):
+    def step(self, samples, raise_oom=False):
         try:
             return train_step(self, samples, raise_oom)
         except Exception as error:
@@ -33,8 +27,7 @@ def _guarded(train_step):
             self.zero_grad()
             return None
 
-    guarded.is_guarded = True
-    return guarded
+    return step
 
 
 def _behind(error, kind):

@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import checkpoints
 from ..decoding.inference import compile_for_inference, pack_for_inference
 from ..errors import BangError
+from ..guards import table
 from ..modules.attention_backends import BACKENDS
 from .decoder import BangDecoder
 from .encoder import BangEncoder
@@ -81,6 +82,7 @@ class BangModel(FairseqEncoderDecoderModel):
             BangError: if source and target dictionaries differ, dimensions do not fit, or the
                 pretrained checkpoint cannot be used.
         """
+        table.install()
         cfg = OmegaConf.merge(OmegaConf.structured(cls.config), checkpoints.known_fields(cfg, cls.config))
         dictionary = task.source_dictionary
         if task.target_dictionary.symbols != dictionary.symbols:

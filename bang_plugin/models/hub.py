@@ -15,6 +15,7 @@ from omegaconf import ValidationError
 from ..data.wordpiece import Wordpiece, WordpieceConfig
 from ..decoding.options import check_task_options
 from ..errors import BangError
+from ..guards import table
 
 CHECKPOINTS = ("model.pt", "checkpoint_best.pt", "checkpoint_last.pt")
 DECODING_OPTIONS = (
@@ -161,6 +162,7 @@ def from_pretrained(
     Raises:
         BangError: if something is missing or cannot be read.
     """
+    table.install()
     path = Path(folder)
     if not path.is_dir():
         raise BangError(f"{folder}: no such folder")

@@ -11,13 +11,12 @@ from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from ..data.dictionary import load_dictionary
 from ..decoding.inference import QUANTIZE
 from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
-from ..guards import text_input
 from .dictionary_check import DictionaryCheck
+from .guarded_task import GuardedTask
 from .repeatable_batches import RepeatableBatches
 
 
@@ -59,7 +58,7 @@ class BangConfig(TranslationConfig):
 
 
 @register_task("bang", dataclass=BangConfig)
-class BangTask(DictionaryCheck, RepeatableBatches, TranslationTask):
+class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask):
     """fairseq's translation task with BANG's decoding modes, checked input and BERT dictionaries."""
 
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
@@ -73,7 +72,6 @@ class BangTask(DictionaryCheck, RepeatableBatches, TranslationTask):
         Raises:
             BangError: if the data folder, the language pair or a dictionary is not usable.
         """
-        text_input.install()  # the command that asks for the task is loaded by now
         if not cfg.data:
             raise BangError("name the folder that fairseq-preprocess wrote")
         try:
@@ -87,10 +85,6 @@ class BangTask(DictionaryCheck, RepeatableBatches, TranslationTask):
                     "with --source-lang and --target-lang"
                 ) from error
             raise
-
-    @classmethod
-    def load_dictionary(cls, filename):
-        return load_dictionary(filename)
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):
         """fairseq's, checked.

@@ -10,10 +10,10 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
-from ..data.dictionary import load_dictionary
 from ..data.span_masking import SpanMasking, SpanMaskingDataset
 from ..errors import BangError
 from .dictionary_check import DictionaryCheck
+from .guarded_task import GuardedTask
 from .repeatable_batches import RepeatableBatches
 
 
@@ -40,7 +40,7 @@ class BangPretrainingConfig(FairseqDataclass):
 
 
 @register_task("bang_pretraining", dataclass=BangPretrainingConfig)
-class BangPretrainingTask(DictionaryCheck, RepeatableBatches, FairseqTask):
+class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, FairseqTask):
     """Blocks of text with one masked span in every ``--mask-block`` tokens; train with ``nstream_loss``.
 
     The mask symbol is the dictionary's ``[MASK]`` or ``<mask>``.
@@ -78,11 +78,7 @@ class BangPretrainingTask(DictionaryCheck, RepeatableBatches, FairseqTask):
             BangError: if the data folder has no usable dictionary.
         """
         first = utils.split_paths(cfg.data)[0]
-        return cls(cfg, load_dictionary(os.path.join(first, "dict.txt")))
-
-    @classmethod
-    def load_dictionary(cls, filename):
-        return load_dictionary(filename)
+        return cls(cfg, cls.load_dictionary(os.path.join(first, "dict.txt")))
 
     @classmethod
     def build_dictionary(cls, filenames, workers=1, threshold=-1, nwords=-1, padding_factor=8):

@@ -11,11 +11,12 @@ from unittest import mock
 import pytest
 from fairseq import file_chunker_utils
 from fairseq.tokenizer import tokenize_line
+from fairseq_cli import interactive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bang_plugin.data.dictionary import load_dictionary
-from bang_plugin.guards.text_input import buffered_read
+from bang_plugin.guards.text_input import tolerant_buffered_read
 from tests.command_line import PLUGIN, fairseq
 from tests.test_commands import MODES
 
@@ -131,7 +132,7 @@ def test_interactive_as_a_user_starts_it(toy_data, toy_checkpoint, tmp_path):
 def test_lines_are_what_line_feeds_end(pieces, size, ended):
     data = b"\n".join(pieces) + b"\n" * ended
     with mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data))):
-        buffers = list(buffered_read("-", size))
+        buffers = list(tolerant_buffered_read(interactive.buffered_read)("-", size))
     whole = data.split(b"\n")[: None if data and not data.endswith(b"\n") else -1]
     assert [line for buffer in buffers for line in buffer] == [
         line.decode("utf-8", "replace").strip() for line in whole

@@ -1,0 +1,150 @@
+"""Everything of fairseq's that is replaced while a task of ours is in use, in one table.
+
+Importing the package changes nothing. :func:`install` is called as soon as one of our tasks is chosen on a command
+line, set up, or its models are loaded from Python.
+"""
+
+import builtins
+import importlib
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from .. import checkpoints, errors
+from . import binarised, launch, log_level, saving, text_input, training_faults
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One function of fairseq's that is replaced.
+
+    Attributes:
+        owner: the module, or ``module:Class``, whose attribute it is.
+        name: the attribute; a name that the module lacks means Python's built-in function.
+        wrap: takes the function that is there (a class or static method's plain function), returns the one that
+            takes its place.
+        why: what fairseq does without it.
+        only_if_loaded: leave the module alone unless it is imported, or runs as the program.
+    """
+
+    owner: str
+    name: str
+    wrap: Callable[[Callable], Callable]
+    why: str
+    only_if_loaded: bool = False
+
+
+CHANGES = (
+    Change(
+        "fairseq.checkpoint_utils",
+        "load_checkpoint_to_cpu",
+        checkpoints.guarded,
+        "damaged, foreign and harmful files end in tracebacks, or load",
+    ),
+    Change(
+        "fairseq.checkpoint_utils",
+        "load_model_ensemble_and_task",
+        checkpoints.existing,
+        "a --path that is missing ends in a traceback",
+    ),
+    Change(
+        "fairseq.checkpoint_utils",
+        "torch_persistent_save",
+        saving.guarded_save,
+        "a checkpoint's name is given to files before their bytes are on the disk",
+    ),
+    Change(
+        "fairseq.checkpoint_utils",
+        "verify_checkpoint_directory",
+        saving.guarded_folder,
+        "leftovers of killed runs stay; a --save-dir that cannot be written to ends in a traceback",
+    ),
+    Change(
+        "fairseq.file_io:PathManager",
+        "copy",
+        saving.guarded_copy,
+        "checkpoint_last.pt is overwritten in place",
+    ),
+    Change(
+        "fairseq.data.data_utils",
+        "load_indexed_dataset",
+        binarised.guarded_load,
+        "damaged data and data of another dictionary train silently",
+    ),
+    Change(
+        "fairseq.binarizer:FileBinarizer",
+        "multiprocess_dataset",
+        binarised.guarded_write,
+        "nothing tells which dictionary binarised data were made with",
+    ),
+    Change(
+        "fairseq.distributed.utils",
+        "call_main",
+        launch.guarded,
+        "several processes on a CPU stop at an assertion or train nothing",
+    ),
+    Change(
+        "fairseq.trainer:Trainer",
+        "train_step",
+        training_faults.guarded,
+        "numbers out of range end in a traceback, or on a CPU in another error",
+    ),
+    Change(
+        "fairseq.file_chunker_utils",
+        "open",
+        text_input.tolerant_open,
+        "fairseq-preprocess stops at bytes that are not UTF-8 and ends lines at carriage returns",
+    ),
+    Change(
+        "fairseq.data.indexed_dataset",
+        "open",
+        text_input.tolerant_open,
+        "--dataset-impl raw likewise",
+    ),
+    Change(
+        text_input.INTERACTIVE,
+        "buffered_read",
+        text_input.tolerant_buffered_read,
+        "fairseq-interactive likewise",
+        only_if_loaded=True,
+    ),
+    Change(
+        text_input.INTERACTIVE,
+        "make_batches",
+        text_input.numbered,
+        "the task is not told the line numbers that fairseq-interactive prints",
+        only_if_loaded=True,
+    ),
+)
+
+
+def install() -> None:
+    """Apply the table, once; what has been imported since the last call is changed by the next."""
+    errors.install()
+    log_level.install()
+    for change in CHANGES:
+        for owner in _owners(change):
+            _apply(owner, change)
+
+
+def _owners(change: Change) -> list:
+    module, _, name = change.owner.partition(":")
+    if change.only_if_loaded:
+        there = (sys.modules.get(module), sys.modules["__main__"])
+        return [m for m in there if getattr(getattr(m, "__spec__", None), "name", None) == module]
+    owner = importlib.import_module(module)
+    return [getattr(owner, name) if name else owner]
+
+
+def _apply(owner: Any, change: Change) -> None:
+    there = vars(owner).get(change.name)
+    kind = type(there) if isinstance(there, (classmethod, staticmethod)) else None
+    original = there.__func__ if kind else there or getattr(builtins, change.name)
+    if hasattr(original, "is_bang_guard"):
+        return
+    replacement = change.wrap(original)
+    replacement.is_bang_guard = True
+    setattr(owner, change.name, kind(replacement) if kind else replacement)

@@ -1,0 +1,28 @@
+"""Puts the guards around fairseq when a task of ours is used, and not before."""
+
+from ..data.dictionary import load_dictionary
+from ..guards import table
+
+
+class GuardedTask:
+    """Task mix-in: each of fairseq's commands calls one of these first, and then nothing is left to guard too late."""
+
+    @classmethod
+    def add_args(cls, parser):
+        table.install()
+        super().add_args(parser)
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        table.install()
+        return super().setup_task(cfg, **kwargs)
+
+    @classmethod
+    def load_dictionary(cls, filename):
+        table.install()
+        return load_dictionary(filename)
+
+    @classmethod
+    def build_dictionary(cls, filenames, *args, **kwargs):
+        table.install()
+        return super().build_dictionary(filenames, *args, **kwargs)
