@@ -8,6 +8,7 @@ fairseq's configurations consist of; :func:`guarded` turns failures into one-lin
 import argparse
 import collections
 import contextlib
+import contextvars
 import functools
 import pickle
 import re
@@ -18,6 +19,7 @@ import omegaconf
 import torch
 from torch import Tensor
 
+from .data.dictionary import check_same
 from .errors import BangError
 from .guards.integrity import check_configuration, check_whole
 
@@ -36,12 +38,14 @@ ALLOWED_CLASSES = [
     int,
     np.dtype,
     np.ndarray,
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.int64)),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    np._core.multiarray.scalar,
+    # of plain numbers alone: numpy takes an array's bytes for addresses if its dtype is said to hold objects
+    *{type(np.dtype(code)) for code in "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]},
+    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),
+    *((np._core.multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("_core", "core")),
 ]
+
+# whether the trainer that reads a checkpoint keeps a moving average, which fairseq starts only if the file has one
+ema_wanted = contextvars.ContextVar("ema_wanted", default=False)
 
 POSITION_TABLES = ("encoder.embed_positions.weight", "decoder.embed_positions.weight")
 
@@ -62,6 +66,14 @@ def existing(load):
             if "Model file not found" in str(error):
                 raise BangError(f"{str(error).rpartition(': ')[2]}: no such checkpoint; see --path") from error
             raise
+        except RuntimeError as error:
+            if "Neither args nor cfg" in str(error):
+                raise BangError(
+                    f"{', '.join(filenames)}: holds parameters alone, so that the architecture cannot be known; start "
+                    "training from it (--load-from-pretrained-model or --finetune-from-model, with its --arch and "
+                    "sizes), which saves both"
+                ) from error
+            raise
 
     return load_model_ensemble_and_task
 
@@ -74,12 +86,12 @@ def _clear_errors(path):
     except BangError:
         raise
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
+        found = re.search(r"GLOBAL (\S+)|but got <class '(\S+)'>", str(error))
         if not found:
             raise _unreadable(path, error) from error
         raise BangError(
-            f"{path}: refused, because loading it could run code: it holds {found[1]}, which is not on the list "
-            "of plain classes; re-save it from a program that you trust"
+            f"{path}: refused, because loading it could run code: it holds {found[1] or found[2]}, which is not on "
+            "the list of plain classes; re-save it from a program that you trust"
         ) from error
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise BangError(f"{path}: {error.strerror}") from error
@@ -98,9 +110,36 @@ def guarded(load):
             _check_model(path, state)
             check_configuration(path, state)
             _forget_pretrained(state)
+            _tell_trainer(state)
         return state
 
     return load_checkpoint_to_cpu
+
+
+def completed(upgrade):
+    """fairseq's ``_upgrade_state_dict``, which takes published files without a history of their training, too."""
+
+    @functools.wraps(upgrade)
+    def _upgrade_state_dict(state):
+        if not state.get("optimizer_history") and "best_loss" not in state:
+            unknown = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+            state["optimizer_history"] = [unknown]
+        if "epoch" not in state:
+            state["extra_state"] = state.get("extra_state") or {}
+            beginning = {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True}
+            state["extra_state"].setdefault("train_iterator", beginning)
+        return upgrade(state)
+
+    return _upgrade_state_dict
+
+
+def _tell_trainer(state) -> None:
+    """Put what guards/resuming.py looks at where fairseq's trainer hands it on, on every process."""
+    dictionary = (state.get("task_state") or {}).get("dictionary")
+    if dictionary is not None:
+        state["extra_state"]["dictionary"] = dictionary
+    if ema_wanted.get():
+        state["extra_state"].setdefault("ema", dict(state["model"]))
 
 
 def _check_model(path, state) -> None:
@@ -188,20 +227,31 @@ def _check_fit(state: dict, wanted: dict) -> None:
         raise BangError(f"the checkpoint holds another architecture: {', '.join(parts)}")
 
 
+def read(path: str) -> dict:
+    """A checkpoint as it was saved.
+
+    Not through fairseq, which would want to know the architecture's and the task's names as well.
+
+    Raises:
+        BangError: if it cannot be read, is damaged, holds code or has no parameters.
+    """
+    with _clear_errors(path):
+        check_whole(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_model(path, state)
+    return state
+
+
 def load_pretrained(model, path: str, load_sep: bool = False) -> None:
     """Start ``model`` from a checkpoint's parameters (``--load-from-pretrained-model``).
 
     Raises:
         BangError: if the file cannot be read or does not fit.
     """
-    with _clear_errors(path):
-        # not through fairseq, which would want to know the architecture's and task's names as well
-        check_whole(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        _check_model(path, state)
-        state = state["model"]
+    checkpoint, dictionary = read(path), model.decoder.dictionary
+    check_same((checkpoint.get("task_state") or {}).get("dictionary"), dictionary, path)
+    state = checkpoint["model"]
     if load_sep:
-        dictionary = model.decoder.dictionary
         sep, x_sep = dictionary.index("[SEP]"), dictionary.index("[X_SEP]")
         if dictionary.unk() in (sep, x_sep):
             raise BangError("--load-sep needs the symbols [SEP] and [X_SEP] in the dictionary")

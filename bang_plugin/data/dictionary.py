@@ -84,6 +84,27 @@ def load_dictionary(path: str) -> Dictionary:
         raise BangError(f"{path}: {error}") from error
 
 
+def identity(dictionary: Dictionary) -> dict:
+    """What checkpoints remember of the dictionary that their parameters belong to."""
+    return {"types": len(dictionary), "sha256": fingerprint(dictionary)}
+
+
+def check_same(theirs, dictionary: Dictionary, name: str) -> None:
+    """
+    Args:
+        theirs: :func:`identity` of the dictionary of the checkpoint ``name``, or None if it does not tell.
+
+    Raises:
+        BangError: if that is another dictionary.
+    """
+    ours = identity(dictionary)
+    if theirs is not None and theirs != ours:
+        raise BangError(
+            f"{name}: trained with another dictionary ({theirs['types']} types; the data folder's has "
+            f"{ours['types']}, or another order): binarise with the model's own (fairseq-preprocess --srcdict)"
+        )
+
+
 def fingerprint(dictionary: Dictionary) -> str:
     """Hash of the symbols in their order: equal exactly for dictionaries that mean the same indices."""
     return hashlib.sha256("\n".join(dictionary.symbols).encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,6 +14,7 @@ import torch
 from fairseq.distributed import utils as distributed_utils
 
 from ..errors import BangError
+from . import resuming
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ def guarded(call_main):
         launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
         if main.__module__ == "fairseq_cli.train" and (cfg.common.cpu or not torch.cuda.is_available()):
             _check_precision(cfg.common)
+        if resuming.is_training(main):
+            resuming.prepare(cfg)
         main = functools.partial(_with_guards, main)
         if cfg.common.cpu and not launched and options.distributed_world_size == torch.cuda.device_count():
             # fairseq's default; one process is what a single --cpu means

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from .. import checkpoints, errors
-from . import binarised, launch, log_level, saving, text_input, training_faults
+from . import binarised, launch, log_level, resuming, saving, text_input, training_faults
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,25 @@ CHANGES = (
         "load_checkpoint_to_cpu",
         checkpoints.guarded,
         "damaged, foreign and harmful files end in tracebacks, or load",
+    ),
+    Change(
+        "fairseq.checkpoint_utils",
+        "_upgrade_state_dict",
+        checkpoints.completed,
+        "published files that hold parameters and configuration alone end in a traceback",
+    ),
+    Change(
+        "fairseq.trainer:Trainer",
+        "load_checkpoint",
+        resuming.guarded_load,
+        "training goes on from a checkpoint of another dictionary; processes that do not see the file wait for ever; a "
+        "moving average cannot start from a checkpoint without one",
+    ),
+    Change(
+        "fairseq.distributed.utils",
+        "_broadcast_object_slow",
+        resuming.broadcast_parts,
+        "torch refuses to load what several processes tell each other of a checkpoint",
     ),
     Change(
         "fairseq.checkpoint_utils",

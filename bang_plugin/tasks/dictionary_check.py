@@ -1,7 +1,6 @@
 """Keeps parameters and dictionary together."""
 
-from ..data.dictionary import fingerprint
-from ..errors import BangError
+from ..data.dictionary import check_same, identity
 
 
 class DictionaryCheck:
@@ -9,7 +8,7 @@ class DictionaryCheck:
 
     def state_dict(self):
         """fairseq's task state and the dictionary that the parameters belong to."""
-        return {**super().state_dict(), "dictionary": self._dictionary_state()}
+        return {**super().state_dict(), "dictionary": identity(self.source_dictionary)}
 
     def load_state_dict(self, state_dict):
         """
@@ -17,13 +16,9 @@ class DictionaryCheck:
             BangError: if the checkpoint was trained with another dictionary.
         """
         state_dict = dict(state_dict)
-        theirs, ours = state_dict.pop("dictionary", None), self._dictionary_state()
-        if theirs is not None and theirs != ours:
-            raise BangError(
-                f"the checkpoint was trained with another dictionary ({theirs['types']} types; the data folder's has "
-                f"{ours['types']}, or another order): binarise with the model's own (fairseq-preprocess --srcdict)"
-            )
+        self.check_dictionary(state_dict.pop("dictionary", None), "the checkpoint")
         super().load_state_dict(state_dict)
 
-    def _dictionary_state(self) -> dict:
-        return {"types": len(self.source_dictionary), "sha256": fingerprint(self.source_dictionary)}
+    def check_dictionary(self, theirs, name: str) -> None:
+        """See :func:`~bang_plugin.data.dictionary.check_same`."""
+        check_same(theirs, self.source_dictionary, name)
