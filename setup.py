@@ -9,6 +9,7 @@ setup(
     version="0.1.0",
     description="BANG for fairseq: one encoder-decoder for autoregressive and non-autoregressive generation",
     packages=find_packages(include=["bang_plugin", "bang_plugin.*"]),
+    entry_points={"console_scripts": ["bang = bang_plugin.__main__:main"]},
     python_requires=">=3.11,<3.13",
     install_requires=[
         FAIRSEQ,

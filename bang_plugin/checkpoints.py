@@ -79,7 +79,7 @@ def existing(load):
 
 
 @contextlib.contextmanager
-def _clear_errors(path):
+def clear_errors(path):
     """Turn what can go wrong while a checkpoint is read into one line that names the file."""
     try:
         yield
@@ -104,7 +104,7 @@ def guarded(load):
 
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path, *args, **kwargs):
-        with _clear_errors(path):
+        with clear_errors(path):
             check_whole(path)
             state = load(path, *args, **kwargs)
             _check_model(path, state)
@@ -235,7 +235,7 @@ def read(path: str) -> dict:
     Raises:
         BangError: if it cannot be read, is damaged, holds code or has no parameters.
     """
-    with _clear_errors(path):
+    with clear_errors(path):
         check_whole(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_model(path, state)

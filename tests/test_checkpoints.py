@@ -1,14 +1,17 @@
 """Reading checkpoints: the release's format, foreign and damaged files."""
 
 import argparse
+import io
 import os
 
+import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
 
 from bang_plugin.checkpoints import adapt_parameters, resize_positions
 from bang_plugin.errors import BangError, find
+from bang_plugin.models.bang import BangModel
 
 from .command_line import fairseq, hypotheses
 from .conftest import REFERENCE, build_reference_model, train_toy
@@ -170,7 +173,7 @@ def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(BangError, match="list.pt"):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "list.pt"))
     torch.save({"args": None, "weights": {}}, tmp_path / "other.pt")
-    with pytest.raises(BangError, match="other.pt: not a whole checkpoint file"):
+    with pytest.raises(BangError, match="other.pt: not a fairseq checkpoint"):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "other.pt"))
 
 
@@ -230,3 +233,67 @@ def test_only_what_fairseq_wraps_is_unwrapped():
     assert str(find(raised(Exception("fairseq says")))) == "inner"
     assert find(raised(KeyError("a fault of its own"))) is None
     assert find(KeyError("nothing behind it")) is None
+
+
+@pytest.fixture(params=["cfg", "args", None])
+def published(request, toy_checkpoint, tmp_path):
+    """The toy's parameters with its configuration, the same as fairseq 0.9 keeps it, or alone; and what is kept."""
+    whole, kept = torch.load(toy_checkpoint, weights_only=True), {}
+    if request.param == "cfg":
+        kept["cfg"] = whole["cfg"]
+    elif request.param == "args":
+        cfg = whole["cfg"]
+        parts = {name: value for part in ("common", "task", "model") for name, value in cfg[part].items()}
+        kept["args"] = argparse.Namespace(**parts, arch="bang_tiny", task="bang", criterion="nstream_loss")
+        kept["args"].optimizer, kept["args"].lr_scheduler, kept["args"].lr = "adam", "fixed", [0.001]
+    path = tmp_path / "published.pt"
+    torch.save({"model": whole["model"], **kept}, path)
+    return str(path), request.param
+
+
+def test_generating_from_a_published_file(published, toy_data, toy_checkpoint):
+    path, kept = published
+    options = [toy_data / "bin", "--task", "bang", "--decoding", "nar", "--max-len-b", 10, "--cpu", "--path"]
+    if kept is None:
+        with pytest.raises(BangError, match="published.pt: holds parameters alone, .*--load-from-pretrained-model"):
+            fairseq("generate", *options, path)
+        with pytest.raises(BangError, match="published.pt: holds parameters alone"):
+            BangModel.from_pretrained(os.path.dirname(path), "published.pt", toy_data / "bin")
+        return
+    expected = hypotheses(fairseq("generate", *options, toy_checkpoint))
+    assert hypotheses(fairseq("generate", *options, path)) == expected
+    hub = BangModel.from_pretrained(os.path.dirname(path), "published.pt", toy_data / "bin")
+    assert len(hub.sample(["a b"], decoding="nar", max_len_b=10)) == 1
+
+
+@pytest.mark.parametrize("option", ["--load-from-pretrained-model", "--finetune-from-model", "--restore-file"])
+def test_training_from_a_published_file(published, toy_data, tmp_path, option):
+    path, _ = published
+    tuned = torch.load(train_toy(toy_data, tmp_path / "tuned", 1, "--lr", 1e-9, option, path), weights_only=True)
+    start = torch.load(path, weights_only=True)
+    for name, value in start["model"].items():
+        torch.testing.assert_close(tuned["model"][name], value, atol=1e-6, rtol=0)
+    assert tuned["optimizer_history"][-1]["num_updates"] == 1
+
+
+def saved_array(values):
+    """``values`` as a checkpoint holds them, read again."""
+    file = io.BytesIO()
+    torch.save({"values": values}, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)["values"]
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u2", "i4", "i8", "f2", "f4", "f8"])
+def test_arrays_of_numbers_load(dtype):
+    for values in (np.arange(6).reshape(2, 3).astype(dtype), np.ones(2, dtype).T, np.array(1, dtype)[()]):
+        found = saved_array(values)
+        assert found.dtype == values.dtype and np.array_equal(found, values)
+
+
+@pytest.mark.parametrize("values", [np.array([{}]), np.zeros(2, [("a", "O")]), np.array(["text"])])
+def test_arrays_of_anything_else_do_not(values, tmp_path):
+    """numpy would take bytes in such files for addresses of objects."""
+    torch.save({"model": {}, "extra_state": values}, tmp_path / "odd.pt")
+    with pytest.raises(BangError, match="odd.pt: refused, because loading it could run code: it holds numpy.dtypes"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "odd.pt"))
