@@ -2,11 +2,14 @@
 
 import functools
 import math
+import threading
 import weakref
 
 import numpy as np
 
 from ..errors import BangError
+
+SECONDS_TO_END = 10
 
 
 def complete(batch_by_size):
@@ -64,10 +67,12 @@ def dismissed(create_consumer):
 
 
 def _dismiss(consumer) -> None:
-    """Let a thread go that waits for room in its queue: after the batch at hand it ends, and with it its processes."""
+    """End a thread, which may wait for room in its queue, and with it its processes."""
     queue = consumer._queue
     consumer._max_len, queue.maxsize = 0, math.inf
     if queue.mutex.acquire(timeout=1):  # garbage may be collected while this very thread holds it; then none waits
         queue.queue.clear()
         queue.not_full.notify_all()
         queue.mutex.release()
+    if threading.current_thread() is not consumer:
+        consumer.join(SECONDS_TO_END)
