@@ -74,5 +74,9 @@ def checked_validation_sets(raise_if_ignored):
             raise_if_ignored(cfg)
         except ValueError as error:
             raise BangError(f"{error} Or name them: --valid-subset valid,valid1") from error
+        except OSError as error:
+            raise BangError(
+                f"{error.filename}: {error.strerror}; give folders that fairseq-preprocess wrote"
+            ) from error
 
     return guarded
