@@ -41,7 +41,7 @@ class Recipe:
         pooled: sentences with the same source count once, with all their references.
         pieces: size of the sentencepiece vocabulary; 0: the text is symbols separated by blanks already; None: the
             user has to say (``--vocab`` or ``--pieces``).
-        processes: workers that the settings are meant for; fewer accumulate gradients (``--update-freq``).
+        processes: workers that the settings are meant for; another number shares the same batch.
         extra_data: makes more data from the pieces: ``extra_data(work)``.
         report: what to tell beyond the table: ``report(work, runs)``, with a ``scripts.results.Run`` per
             written test set.

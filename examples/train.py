@@ -8,11 +8,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from bang_plugin.errors import BangError
+
 from .prepare import binarise
 from .recipe import Flags, Recipe, option_list
 from .work import Work, fairseq, read_lines, write_lines
 
 TEACHER, DISTILLED = "ar", "-distil"
+# a batch has to hold the longest sentence
+LENGTHS = ("--max-source-positions", "--max-target-positions", "--tokens-per-sample")
 
 
 def run_name(mode: str, distil: bool) -> str:
@@ -34,16 +38,45 @@ def train(recipe: Recipe, work: Work, args) -> None:
         work.step(f"train {run}", settings, partial(train_run, work, run, options, args.gpus))
 
 
-def accumulation(options: Flags, processes: int, gpus: int) -> Flags:
-    """Fewer processes than the settings are meant for take more batches per update."""
-    return {"--update-freq": int(options.get("--update-freq", 1)) * processes // max(1, min(gpus, processes))}
+def shared_batch(options: Flags, processes: int, gpus: int) -> Flags:
+    """The batch per update that the settings mean, on another number of GPUs: more or smaller batches for each.
+
+    Args:
+        options: of fairseq-train.
+        processes: workers that they are meant for.
+        gpus: workers that there are; 0: the CPU, as one.
+
+    Raises:
+        BangError: if so many cannot share it.
+    """
+    workers = max(1, gpus)
+    if workers == processes == 1:
+        return {}
+    share = _share(options, processes, workers)
+    if share is None:
+        fewer = next(number for number in range(workers - 1, 0, -1) if _share(options, processes, number))
+        raise BangError(f"--gpus {gpus}: the settings' batch per update cannot be dealt out to so many; take {fewer}")
+    return share
+
+
+def _share(options: Flags, processes: int, workers: int) -> Flags | None:
+    """Options by which so many workers have the same batch per update, within a percent; None if there are none."""
+    batches = int(options.get("--update-freq", 1)) * processes
+    share = {"--update-freq": -(-batches // workers)}
+    longest = max(int(options.get(name, 1)) for name in LENGTHS)
+    for name, least in (("--max-tokens", longest), ("--batch-size", 1)):
+        if name in options:
+            whole, parts = int(options[name]) * batches, share["--update-freq"] * workers
+            share[name] = round(whole / parts)
+            if share[name] < min(least, int(options[name])) or abs(share[name] * parts - whole) > whole / 100:
+                return None
+    return share
 
 
 def training_options(recipe: Recipe, mode: str, args) -> list[str]:
     """fairseq-train's options; what the user gave after ``--`` comes last, and so wins."""
     options = [{"--task": "bang", "--no-epoch-checkpoints": True}, recipe.training, recipe.modes[mode].options]
-    if recipe.processes > 1:
-        options.append(accumulation(recipe.training, recipe.processes, args.gpus))
+    options.append(shared_batch({**recipe.training, **recipe.modes[mode].options}, recipe.processes, args.gpus))
     if args.updates:
         length = {"--max-update": args.updates, "--max-epoch": None}
         if "polynomial_decay" in option_list(*options):
@@ -80,16 +113,12 @@ def distil(recipe: Recipe, work: Work, args) -> None:
     teacher = checkpoint(work, TEACHER)
     folder = work.folder / "distilled"
 
-    sentences = len(read_lines(work.pieces / "train.src"))
-    # fairseq deals out batches: every shard has to get one
-    batches = {"--max-tokens": 12000, "--batch-size": max(1, sentences // (2 * args.shards))}
-
     def write(shard: int) -> None:
         output = folder / f"shard{shard}-of-{args.shards}.txt"
         if not output.exists():
             device = ["--cpu"] if args.gpus == 0 else []
-            pick = ["--distributed-world-size", args.shards, "--distributed-rank", shard, "--gen-subset", "train"]
-            limits = option_list(recipe.decodings[TEACHER], input_limits(recipe, TEACHER), batches)
+            pick = ["--num-shards", args.shards, "--shard-id", shard, "--gen-subset", "train"]
+            limits = option_list(recipe.decodings[TEACHER], input_limits(recipe, TEACHER))
             options = ["--task", "bang", "--path", teacher, "--no-progress-bar", *pick, *limits, *device]
             visible = shard % args.gpus if args.gpus > 1 else None
             fairseq("generate", work.bin, *options, output=output, visible=visible)

@@ -27,6 +27,8 @@ def guarded_write(multiprocess_dataset):
 
     @functools.wraps(multiprocess_dataset)
     def guarded(cls, input_file, dataset_impl, binarizer, output_prefix, *args, **kwargs):
+        if dataset_impl == "fasta":
+            raise BangError("--dataset-impl fasta: fairseq-preprocess cannot write it; leave the option out")
         summary = multiprocess_dataset(cls, input_file, dataset_impl, binarizer, output_prefix, *args, **kwargs)
         dictionary = getattr(binarizer, "dict", None)
         if dictionary is not None:
@@ -50,42 +52,78 @@ def guarded_load(load):
             raise BangError(f"{path}.idx: not whole, perhaps cut short or damaged ({error}); binarise again") from error
         for part in getattr(dataset, "datasets", [dataset]):
             if isinstance(part, indexed_dataset.MMapIndexedDataset):
-                _check(part._path, part, dictionary)
-            elif isinstance(part, indexed_dataset.IndexedDataset) and dictionary is not None:
-                _same_dictionary(part.path, os.path.getsize(indexed_dataset.data_file_path(part.path)), dictionary)
+                _check(part._path, part.sizes, np.dtype(part._index.dtype), dictionary)
+            elif isinstance(part, MappedDataset):
+                _check(part.path, part.sizes, part.cache.dtype, dictionary, first=1)
         return dataset
 
     return load_indexed_dataset
 
 
-def _check(prefix: str, dataset, dictionary) -> None:
+class MappedDataset(indexed_dataset.IndexedCachedDataset):
+    """Data in fairseq's older format (``--dataset-impl lazy`` or ``cached``), mapped into memory.
+
+    fairseq's ``cached`` is read before it is cached, and its ``lazy`` shares one open file, and so the place to read
+    at, between all data-loading processes.
     """
+
+    supports_prefetch = False
+
+    def __init__(self, path: str, fix_lua_indexing: bool = False):
+        super().__init__(path, fix_lua_indexing)
+        file = indexed_dataset.data_file_path(path)
+        self.cache = np.memmap(file, self.dtype, mode="r") if os.path.getsize(file) else np.empty(0, self.dtype)
+        self.cache_index = self.data_offsets
+
+
+def mapped(make_dataset):
+    """fairseq's ``make_dataset``, with :class:`MappedDataset`."""
+
+    @functools.wraps(make_dataset)
+    def guarded(path, impl, fix_lua_indexing=False, dictionary=None):
+        if impl in ("lazy", "cached") and indexed_dataset.IndexedDataset.exists(path):
+            return MappedDataset(path, fix_lua_indexing)
+        return make_dataset(path, impl, fix_lua_indexing, dictionary)
+
+    return guarded
+
+
+def _check(prefix: str, sizes, dtype, dictionary, first: int = 0) -> None:
+    """
+    Args:
+        prefix: of the file.
+        sizes: tokens in each sentence.
+        dtype: of a token.
+        dictionary: that the tokens should belong to.
+        first: the number that stands for its first symbol.
+
     Raises:
         BangError: if the file is cut short or cannot have been made with ``dictionary``.
     """
-    path, dtype = indexed_dataset.data_file_path(prefix), np.dtype(dataset._index.dtype)
+    path = indexed_dataset.data_file_path(prefix)
     size = os.path.getsize(path)
-    if size != int(np.sum(dataset.sizes, dtype=np.int64)) * dtype.itemsize:
+    if size != int(np.sum(sizes, dtype=np.int64)) * dtype.itemsize:
         raise BangError(f"{path}: {size} bytes do not fit {prefix}.idx; one of them is cut short: binarise again")
-    if dictionary is None or _same_dictionary(prefix, size, dictionary) or not size:
+    if dictionary is None or check_note(prefix, dictionary) or not size:
         return
     ids = np.memmap(path, dtype, mode="r")
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
-        if chunk.max() >= len(dictionary) or chunk.min() < 0:
+        if chunk.max() >= len(dictionary) + first or chunk.min() < first:
             raise BangError(
-                f"{path}: holds token {chunk.max()}, but the dictionary has only {len(dictionary)} types: "
+                f"{path}: holds token {int(chunk.max()) - first}, but the dictionary has only {len(dictionary)} types: "
                 "it was binarised with another one"
             )
 
 
-def _same_dictionary(prefix: str, size: int, dictionary) -> bool:
-    """True if the note beside the data says so, False if there is no note about these bytes.
+def check_note(prefix: str, dictionary) -> bool:
+    """Whether ``prefix``.bin was made with ``dictionary``, by the note beside it; False without a note about its bytes.
 
     Raises:
         BangError: if it names another dictionary.
     """
     try:
+        size = os.path.getsize(indexed_dataset.data_file_path(prefix))
         with open(note_path(prefix), encoding="utf-8") as file:
             note = json.load(file)
         if note["bytes"] != size:  # of an older file in the same place

@@ -15,6 +15,7 @@ from fairseq.distributed import utils as distributed_utils
 
 from ..errors import BangError
 from . import resuming
+from .splits import refuse_shards
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def guarded(call_main):
 
     @functools.wraps(call_main)
     def call(cfg, main, **kwargs):
+        refuse_shards(cfg)
         options = cfg.distributed_training
         launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
         if main.__module__ == "fairseq_cli.train" and (cfg.common.cpu or not torch.cuda.is_available()):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from .. import checkpoints, errors
-from . import binarised, launch, log_level, resuming, saving, text_input, training_faults
+from . import binarised, launch, loading, log_level, resuming, saving, splits, text_input, training_faults
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,49 @@ CHANGES = (
         "load_indexed_dataset",
         binarised.guarded_load,
         "damaged data and data of another dictionary train silently",
+    ),
+    Change(
+        "fairseq.data.indexed_dataset",
+        "make_dataset",
+        binarised.mapped,
+        "data of --dataset-impl cached end in a traceback; several processes read each other's sentences of lazy ones",
+    ),
+    Change(
+        "fairseq.data.data_utils",
+        "batch_by_size",
+        loading.complete,
+        "up to seven of the longest sentences are left out, and fewer than eight are no data",
+    ),
+    Change(
+        "fairseq.data.data_utils",
+        "_find_extra_valid_paths",
+        splits.split_names,
+        "with a valid1 beside valid, training stops whatever --valid-subset names",
+    ),
+    Change(
+        "fairseq.data.data_utils",
+        "raise_if_valid_subsets_unintentionally_ignored",
+        splits.checked_validation_sets,
+        "--combine-val with several names ends in a traceback",
+    ),
+    Change(
+        "fairseq.data.iterators:EpochBatchIterator",
+        "_get_iterator_for_epoch",
+        loading.released,
+        "the data-loading processes of past epochs stay",
+    ),
+    Change(
+        "fairseq.data.iterators:BufferedIterator",
+        "_create_consumer",
+        loading.dismissed,
+        "so do those of an epoch that is left early (--max-valid-steps)",
+    ),
+    Change(
+        splits.GENERATE,
+        "main",
+        splits.sharded,
+        "--num-shards and --shard-id do nothing: every shard is the whole test set",
+        only_if_loaded=True,
     ),
     Change(
         "fairseq.binarizer:FileBinarizer",

@@ -15,6 +15,7 @@ from ..decoding.inference import QUANTIZE
 from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
 from ..errors import BangError
+from .data_folders import check_folders
 from .dictionary_check import DictionaryCheck
 from .guarded_task import GuardedTask
 from .repeatable_batches import RepeatableBatches
@@ -64,6 +65,10 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
         check_task_options(cfg)
+        if cfg.upsample_primary == -1:  # fairseq's default, for which it repeats train -1 times beside a train1
+            cfg.upsample_primary = 1
+        if cfg.upsample_primary < 1:
+            raise BangError(f"--upsample-primary {cfg.upsample_primary}: train is repeated so often, 1 time at least")
         self.line_numbers = None  # of fairseq-interactive's batch, see guards/text_input.py
 
     @classmethod
@@ -92,6 +97,10 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         Raises:
             BangError: if there is no such split, or lines of source and target do not belong together.
         """
+        if split == self.cfg.train_subset:
+            pairs = [f"{self.cfg.source_lang}-{self.cfg.target_lang}", f"{self.cfg.target_lang}-{self.cfg.source_lang}"]
+            sides = ((self.cfg.source_lang, self.src_dict), (self.cfg.target_lang, self.tgt_dict))
+            check_folders(self.cfg.data, [([f"{split}.{p}.{lang}" for p in pairs], d) for lang, d in sides])
         try:
             super().load_dataset(split, epoch, combine, **kwargs)
         except FileNotFoundError as error:
@@ -152,15 +161,6 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         return LanguagePairDataset(
             src_tokens, src_lengths, self.source_dictionary, tgt_dict=self.target_dictionary, constraints=constraints
         )
-
-    def get_batch_iterator(self, dataset, *args, **kwargs):
-        """fairseq's, except that validation and generation see every sentence.
-
-        fairseq drops a last batch that is no multiple of ``--required-batch-size-multiple`` (8 by default).
-        """
-        if dataset is not self.datasets.get(self.cfg.train_subset):
-            kwargs["required_batch_size_multiple"] = 1
-        return super().get_batch_iterator(dataset, *args, **kwargs)
 
     def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
         """

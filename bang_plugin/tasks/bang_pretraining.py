@@ -1,20 +1,27 @@
 """Task ``bang_pretraining``: write the masked spans of plain text (paper section 3.1)."""
 
+import logging
 import os
 from dataclasses import dataclass, field
 from typing import Optional
 
 from fairseq import utils
-from fairseq.data import TokenBlockDataset, data_utils
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.data import data_utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
+from ..criterions.nstream_loss import NStreamLoss
 from ..data.span_masking import SpanMasking, SpanMaskingDataset
+from ..data.text_blocks import TextBlocks
 from ..errors import BangError
+from .data_folders import check_folders
 from .dictionary_check import DictionaryCheck
 from .guarded_task import GuardedTask
 from .repeatable_batches import RepeatableBatches
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -26,7 +33,10 @@ class BangPretrainingConfig(FairseqDataclass):
     tokens_per_sample: int = field(default=512, metadata={"help": "tokens per block of text"})
     sample_break_mode: ChoiceEnum(["none", "complete", "complete_doc"]) = field(
         default="none",
-        metadata={"help": "none: blocks ignore line ends; complete: whole lines; complete_doc: of one document"},
+        metadata={
+            "help": "none: blocks ignore line ends; complete: whole lines; complete_doc: of one document; "
+            "a line longer than --tokens-per-sample is cut"
+        },
     )
     mask_block: int = field(default=64, metadata={"help": "one span is masked in every so many tokens"})
     mask_ratio: float = field(default=0.15, metadata={"help": "share of a block that its span covers"})
@@ -94,22 +104,37 @@ class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, Fairs
             BangError: if the split is missing.
         """
         paths = utils.split_paths(self.cfg.data)
+        if split == self.cfg.train_subset:
+            check_folders(self.cfg.data, [([split], self.dictionary)])
         folder = paths[(epoch - 1) % len(paths)] if split == self.cfg.train_subset else paths[0]
         prefix = os.path.join(folder, split)
         tokens = data_utils.load_indexed_dataset(prefix, self.dictionary, self.cfg.dataset_impl, combine=combine)
         if tokens is None:
             raise BangError(f"{prefix}: no binarised text; run fairseq-preprocess --only-source on it")
-        blocks = TokenBlockDataset(
-            tokens,
-            tokens.sizes,
-            self.cfg.tokens_per_sample,
-            pad=self.dictionary.pad(),
-            eos=self.dictionary.eos(),
-            break_mode=self.cfg.sample_break_mode,
-        )
+        longest, ends = self.cfg.tokens_per_sample, (self.dictionary.pad(), self.dictionary.eos())
+        try:
+            blocks = TextBlocks(tokens, longest, *ends, self.cfg.sample_break_mode)
+        except BangError as error:
+            raise BangError(f"{prefix}: {error}") from error
+        if blocks.cut:
+            logger.info("%s: %d lines are longer than --tokens-per-sample and were cut", prefix, blocks.cut)
         masked = SpanMaskingDataset(blocks, self.masking, self.dictionary.pad(), self.cfg.seed)
         masked.set_epoch(epoch)
         self.datasets[split] = masked
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        """
+        Raises:
+            BangError: for a criterion that does not know spans, or pure NAR, for which spans have no beginning.
+        """
+        if not issubclass(CRITERION_REGISTRY[cfg._name], NStreamLoss):
+            raise BangError(f"--criterion {cfg._name}: task bang_pretraining trains with nstream_loss")
+        if cfg.nar_ratio > 0:
+            raise BangError(
+                f"--nar-ratio {cfg.nar_ratio}: pretraining has no NAR updates, since a sample holds several spans; "
+                "leave it out, and train NAR in fine-tuning"
+            )
+        return super().build_criterion(cfg, from_checkpoint)
 
     def max_positions(self):
         return (self.cfg.max_source_positions, self.cfg.max_target_positions)

@@ -11,7 +11,7 @@ from examples.generate import generate_one
 from examples.prepare import binarise, tokeniser
 from examples.recipe import option_list
 from examples.score import references
-from examples.train import accumulation, default_gpus
+from examples.train import default_gpus, shared_batch
 from examples.work import Work, fairseq, read_lines, whole, write_lines, write_text
 from scripts import tokenise
 from scripts.evaluate import evaluate
@@ -62,16 +62,15 @@ def train(work: Work, args) -> None:
     """Pretrain, then fine-tune with and without."""
     work.require("binarise", "prepare")
     preset = PRESETS[args.preset]
-    pretraining = [
-        SPANS,
-        preset.model,
-        preset.pretraining,
-        accumulation(preset.pretraining, preset.processes, args.gpus),
-    ]
-    run_training(work, args, "pretraining", work.folder / "text-bin", option_list(*pretraining))
+
+    def settings(task, *parts) -> list[str]:
+        merged = {name: value for part in (task, preset.model, *parts) for name, value in part.items()}
+        return option_list(merged, shared_batch(merged, preset.processes, args.gpus))
+
+    run_training(work, args, "pretraining", work.folder / "text-bin", settings(SPANS, preset.pretraining))
     for run, pretrained in RUNS.items():
         start = {"--load-from-pretrained-model": (work.models / "pretraining" / "checkpoint_best.pt").resolve()}
-        options = option_list(JOINT, preset.model, preset.finetuning, start if pretrained else {})
+        options = settings(JOINT, preset.finetuning, start if pretrained else {})
         run_training(work, args, run, work.bin, options)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from examples.recipe import Options
+from examples.recipe import Flags
 
 SPANS = {"--task": "bang_pretraining", "--criterion": "nstream_loss", "--label-smoothing": 0.1, "--optimizer": "adam"}
 JOINT = {"--task": "bang", "--criterion": "nstream_loss", "--nar-ratio": 0.5, "--optimizer": "adam"}
@@ -16,13 +16,13 @@ class Preset:
         pieces: size of the sentencepiece vocabulary.
         model: options of fairseq-train that both trainings share.
         pretraining, finetuning: further ones of each.
-        processes: workers that the settings are meant for; fewer accumulate gradients (``--update-freq``).
+        processes: workers that the settings are meant for; another number shares the same batch.
     """
 
     pieces: int
-    model: Options
-    pretraining: Options
-    finetuning: Options
+    model: Flags
+    pretraining: Flags
+    finetuning: Flags
     processes: int = 1
 
 

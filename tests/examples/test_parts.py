@@ -14,7 +14,7 @@ from examples import work as work_module
 from examples.classification import docstrings
 from examples.long_documents import measure
 from examples.long_documents.plot import plot_costs
-from examples.train import training_options
+from examples.train import shared_batch, training_options
 from examples.translation import numbers
 
 from .test_examples import PAPER, run
@@ -148,6 +148,27 @@ def test_options_reach_fairseq():
     assert "--load-from-pretrained-model /somewhere/model.pt" in options("--pretrained", "/somewhere/model.pt")
     trial = options("--updates", "7", "--", "--lr", "1")
     assert "--max-update 7" in trial and "--max-epoch" not in trial and trial.endswith("--lr 1")
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 2, 3, 5, 6, 7, 8, 16, 48])
+def test_any_number_of_gpus_shares_the_same_batch(gpus):
+    recipe = question_generation.RECIPE
+    share = shared_batch(recipe.training, recipe.processes, gpus)
+    tokens = share["--max-tokens"] * share["--update-freq"] * max(1, gpus)
+    assert tokens == pytest.approx(3072 * 8, rel=0.002)
+    assert 512 <= share["--max-tokens"] <= 3072  # what fits on a GPU, and holds the longest sentence
+    if 8 % max(1, gpus) == 0:
+        assert share == {"--update-freq": 8 // max(1, gpus), "--max-tokens": 3072}
+
+
+def test_batches_that_so_many_gpus_cannot_share():
+    with pytest.raises(BangError, match="--gpus 64: the settings' batch per update .* take 48$"):
+        shared_batch(question_generation.RECIPE.training, 8, 64)
+    sentences = {"--max-tokens": 8000, "--batch-size": 8, "--max-source-positions": 1000}
+    assert shared_batch(sentences, 1, 4) == {"--update-freq": 1, "--max-tokens": 2000, "--batch-size": 2}
+    with pytest.raises(BangError, match="--gpus 3: .* take 2$"):
+        shared_batch(sentences, 1, 3)
+    assert shared_batch(sentences, 1, 1) == {}
 
 
 def test_a_process_per_gpu_and_its_failure(monkeypatch, tmp_path):

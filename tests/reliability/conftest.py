@@ -24,9 +24,9 @@ def plain_text(tmp_path_factory):
 @pytest.fixture(scope="session")
 def training(toy_data, plain_text):
     """Arguments of fairseq-train by task, short of the folder to save in and of when to stop."""
-    common = [*SMALL, "--dropout", 0.1, "--ngram", 3, "--nar-ratio", 0.3]
+    common = [*SMALL, "--dropout", 0.1, "--ngram", 3]
     blocks = ["--tokens-per-sample", 20, "--mask-block", 10, "--mask-ratio", 0.3, "--disable-validation"]
     return {
-        "bang": [toy_data / "bin", "--task", "bang", *common],
+        "bang": [toy_data / "bin", "--task", "bang", *common, "--nar-ratio", 0.3],
         "bang_pretraining": [plain_text, "--task", "bang_pretraining", *common, *blocks],
     }

@@ -5,9 +5,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from fairseq.data import data_utils
 from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 
 from bang_plugin.errors import BangError
+from bang_plugin.guards import table
 from bang_plugin.guards.binarised import note_path
 from tests.command_line import fairseq
 from tests.conftest import SMALL, train_toy
@@ -37,10 +39,10 @@ def forget_notes(folder) -> None:
         path.unlink()
 
 
-def pretrain(folder, save_dir) -> None:
+def pretrain(folder, save_dir, *options) -> None:
     blocks = ["--tokens-per-sample", 20, "--mask-block", 10, "--mask-ratio", 0.3]
     base = [folder, "--task", "bang_pretraining", "--save-dir", save_dir, "--max-update", 1, "--disable-validation"]
-    fairseq("train", *base, *SMALL, *blocks)
+    fairseq("train", *base, *SMALL, *blocks, *options)
 
 
 CHANGES = {
@@ -142,3 +144,75 @@ def test_dictionary_that_is_none(data, tmp_path, lines, message):
     write_dictionaries(data / "bin", lambda _: [line + "\n" for line in lines])
     with pytest.raises(BangError, match=message):
         train_toy(data, tmp_path / "save", 1)
+
+
+@pytest.fixture(scope="module")
+def older(toy_data, tmp_path_factory):
+    """The toy data in fairseq's older format."""
+    folder = tmp_path_factory.mktemp("older")
+    pair = ["--source-lang", "src", "--target-lang", "tgt", "--srcdict", toy_data / "bin" / "dict.src.txt"]
+    files = ["--trainpref", toy_data / "train", "--validpref", toy_data / "valid", "--destdir", folder / "bin"]
+    fairseq("preprocess", "--task", "bang", *pair, "--joined-dictionary", *files, "--dataset-impl", "lazy")
+    return folder
+
+
+@pytest.mark.parametrize("impl", [[], ["--dataset-impl", "lazy"], ["--dataset-impl", "cached"]])
+@pytest.mark.parametrize("workers", [0, 3])
+def test_the_older_format_trains_the_same(toy_data, older, tmp_path, impl, workers):
+    """Three processes do not disturb each other's reading."""
+    ours = train_toy(toy_data, tmp_path / "a", 12)
+    theirs = train_toy(older, tmp_path / "b", 12, *impl, "--num-workers", workers)
+    ours, theirs = (torch.load(path, weights_only=True)["model"] for path in (ours, theirs))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_processes_read_the_older_format_each_for_itself(older):
+    """fairseq's own has them share one open file, and so the place to read at."""
+    table.install()
+    prefix = str(older / "bin" / "train.src-tgt.src")
+    for impl in ("lazy", "cached"):
+        dataset = data_utils.load_indexed_dataset(prefix, dataset_impl=impl)
+        expected = [dataset[index].tolist() for index in range(len(dataset))]
+        loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=3)
+        assert [row.tolist() for row in loader] == expected
+
+
+@pytest.mark.parametrize("name", ["train.src-tgt.src.bin", "train.src-tgt.tgt.idx"])
+def test_the_older_format_cut_short_or_foreign(older, tmp_path, name):
+    shutil.copytree(older / "bin", tmp_path / "bin")
+    path = tmp_path / "bin" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-4])
+    with pytest.raises(BangError, match=name.rsplit(".", 1)[0]):
+        train_toy(tmp_path, tmp_path / "save", 1)
+    path.write_bytes(content)
+    forget_notes(tmp_path / "bin")
+    write_dictionaries(tmp_path / "bin", CHANGES["missing"])
+    with pytest.raises(BangError, match="holds token [0-9]+, but the dictionary has only 19 types"):
+        train_toy(tmp_path, tmp_path / "save", 1)
+
+
+def test_text_trains_the_same(toy_data, tmp_path):
+    """``--dataset-impl raw``: both tasks read lines of text themselves."""
+    binarise_as = ["--task", "bang", "--source-lang", "src", "--target-lang", "tgt", "--joined-dictionary"]
+    known = ["--srcdict", toy_data / "bin" / "dict.src.txt", "--trainpref", toy_data / "train"]
+    fairseq("preprocess", *binarise_as, *known, "--dataset-impl", "raw", "--destdir", tmp_path / "bin")
+    ours = train_toy(toy_data, tmp_path / "a", 3)
+    theirs = train_toy(tmp_path, tmp_path / "b", 3, "--dataset-impl", "raw")
+    ours, theirs = (torch.load(path, weights_only=True)["model"] for path in (ours, theirs))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("impl", ["mmap", "raw", "lazy", "cached", "fasta", "huffman"])
+def test_text_in_another_format_than_asked_for(text, tmp_path, impl):
+    """Trains, or says in one line that there is none."""
+    if impl == "mmap":
+        pretrain(text, tmp_path / "save", "--dataset-impl", impl)
+    else:
+        with pytest.raises(BangError, match="/train"):
+            pretrain(text, tmp_path / "save", "--dataset-impl", impl)
+
+
+def test_fasta_is_not_written(tmp_path):
+    with pytest.raises(BangError, match="--dataset-impl fasta: fairseq-preprocess cannot write it"):
+        binarise(tmp_path, "a\n", "a\n", "--dataset-impl", "fasta")

@@ -164,6 +164,65 @@ def test_dictionary_without_a_mask(tmp_path):
         BangPretrainingTask.setup_task(BangPretrainingConfig(data=str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--nar-ratio", 0.3], "--nar-ratio 0.3: pretraining has no NAR updates"),
+        (["--criterion", "cross_entropy"], "--criterion cross_entropy: task bang_pretraining trains with nstream_loss"),
+        (["--criterion", "ngram_language_loss_NAR_mixed", "--nar-ratio", 1], "--nar-ratio 1"),
+    ],
+)
+def test_only_its_own_loss(text, tmp_path, options, message):
+    with pytest.raises(BangError, match=message):
+        pretrain(text, tmp_path, 1, *options)
+
+
+def test_its_loss_under_the_releases_name(text, tmp_path):
+    pretrain(text, tmp_path, 1, "--disable-validation", "--criterion", "ngram_language_loss_NAR_mixed")
+
+
+@pytest.mark.parametrize("mode", ["none", "complete", "complete_doc"])
+def test_lines_longer_than_a_sample(tmp_path, mode):
+    """Are cut into parts of nearly the same length; no token is lost but, in complete_doc, what ends documents."""
+    lengths = [5, 100, 0, 39, 40, 7, 0, 70_000, 3]  # in letters; an end symbol follows
+    draw = np.random.default_rng(0)
+    lines = [draw.choice(LETTERS, length).tolist() for length in lengths]
+    (tmp_path / "train").write_text("".join(" ".join(line) + "\n" for line in lines))
+    base = ["--only-source", "--task", "bang_pretraining", "--trainpref", tmp_path / "train"]
+    fairseq("preprocess", *base, "--destdir", tmp_path / "a")
+    cfg = BangPretrainingConfig(data=str(tmp_path / "a"), tokens_per_sample=40, sample_break_mode=mode, seed=1)
+    cfg.dataset_impl = None
+    task = BangPretrainingTask.setup_task(cfg)
+    task.load_dataset("train")
+    blocks = task.dataset("train").dataset
+    samples = [blocks[index].tolist() for index in range(len(blocks))]
+    assert [len(sample) for sample in samples] == blocks.sizes.tolist() and max(map(len, samples)) <= 40
+    eos = task.dictionary.eos()
+    written = [task.dictionary.encode_line(" ".join(line), add_if_not_exist=False).tolist() for line in lines]
+    expected = [token for line in written for token in line if mode != "complete_doc" or line != [eos]]
+    assert sum(samples, []) == expected
+    if mode != "none":
+        assert blocks.cut == 3
+    if mode == "complete":  # 6 | 101 in three | an empty line, 40 do not fit | 40 | 41 in two | ...
+        assert blocks.sizes.tolist()[:7] == [6, 33, 34, 34, 1, 40, 20]
+
+
+def test_text_of_empty_lines(text, tmp_path):
+    (tmp_path / "train").write_text("\n\n")
+    known = ["--srcdict", text / "a" / "dict.txt", "--trainpref", tmp_path / "train", "--destdir", tmp_path / "a"]
+    fairseq("preprocess", "--only-source", "--task", "bang_pretraining", *known)
+    with pytest.raises(BangError, match="train: no text: every line is empty"):
+        pretrain(text, tmp_path / "save", 1, "--disable-validation", data=tmp_path / "a")
+
+
+def test_long_lines_train(tmp_path):
+    draw = np.random.default_rng(0)
+    (tmp_path / "train").write_text("".join(" ".join(draw.choice(LETTERS, 100)) + "\n" for _ in range(9)))
+    files = ["--trainpref", tmp_path / "train", "--destdir", tmp_path / "a"]
+    fairseq("preprocess", "--only-source", "--task", "bang_pretraining", *files)
+    pretrain(None, tmp_path / "save", 2, "--disable-validation", "--sample-break-mode", "complete", data=tmp_path / "a")
+
+
 def test_blocks_break_where_asked(text):
     """Lines of 30 letters and an end symbol: blocks of 40 ignore them, or hold one each."""
     lengths = {}
