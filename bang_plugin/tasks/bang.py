@@ -12,8 +12,10 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..decoding.inference import QUANTIZE
-from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
+from ..decoding.option_table import DECODINGS, OWN_LIKELIHOOD
+from ..decoding.options import build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
+from ..decoding.scoring import check_targets
 from ..errors import BangError
 from .dictionary_check import DictionaryCheck
 from .guarded_task import GuardedTask
@@ -113,13 +115,16 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         return model
 
     def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
-        """fairseq's SequenceGenerator for ``ar``, a :class:`BlockGenerator` for the other modes.
+        """fairseq's SequenceGenerator for ``ar``, a :class:`BlockGenerator` for the other modes; to score references,
+        fairseq's SequenceScorer or a :class:`BlockScorer`.
 
         Raises:
             BangError: for options that the mode has no meaning for, or a model that is not BANG.
         """
-        check_generation_options(args)
-        if self.cfg.decoding == "ar" or getattr(args, "score_reference", False):
+        check_generation_options(self.cfg, args)
+        # speculative decoding's output is AR's, and so is its likelihood
+        scoring = getattr(args, "score_reference", False) and self.cfg.decoding not in OWN_LIKELIHOOD
+        if self.cfg.decoding == "ar" or scoring:
             generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
             if getattr(generator, "repeat_ngram_blocker", None):
                 generator.repeat_ngram_blocker = RepeatBlock(args.no_repeat_ngram_size)
@@ -132,8 +137,11 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         """fairseq's; every hypothesis that was written also tells how many decoder ``passes`` its sentence took."""
         if "id" not in sample and self.line_numbers is not None:
             sample = {**sample, "id": torch.tensor(self.line_numbers)}
+        scoring = isinstance(generator, SequenceScorer)
+        if scoring:
+            check_targets(sample)
         results = super().inference_step(generator, models, sample, prefix_tokens, constraints)
-        if isinstance(generator, SequenceScorer):
+        if scoring:
             return results
         for hypotheses in results:
             # fairseq's search, one pass a token, goes on for a sentence until its last hypothesis ends
