@@ -1,11 +1,13 @@
 """Task ``bang``: sequence to sequence with a choice of decoding."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Optional
 
 import numpy as np
 import torch
-from fairseq.data import LanguagePairDataset
+from fairseq import utils
+from fairseq.data import LanguagePairDataset, data_utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
@@ -76,6 +78,7 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         """
         if not cfg.data:
             raise BangError("name the folder that fairseq-preprocess wrote")
+        _infer_languages(cfg)
         try:
             return super().setup_task(cfg, **kwargs)
         except BangError:
@@ -150,15 +153,28 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
                 hypothesis.setdefault("passes", passes)
         return results
 
-    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
-        """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``."""
+    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None, targets=None):
+        """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``.
+
+        Args:
+            src_tokens: LongTensors ``(src_len,)``, end symbol included.
+            src_lengths: their lengths.
+            constraints: of fairseq's constrained search.
+            targets: LongTensors ``(tgt_len,)`` to score, or None.
+        """
         limit = self.cfg.max_source_positions
         if self.cfg.truncate_source:
             # as in training: the end symbol stays
             src_tokens = [t if len(t) <= limit else torch.cat([t[: limit - 1], t[-1:]]) for t in src_tokens]
             src_lengths = [len(t) for t in src_tokens]
         return LanguagePairDataset(
-            src_tokens, src_lengths, self.source_dictionary, tgt_dict=self.target_dictionary, constraints=constraints
+            src_tokens,
+            src_lengths,
+            self.source_dictionary,
+            targets,
+            None if targets is None else [len(t) for t in targets],
+            self.target_dictionary,
+            constraints=constraints,
         )
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
@@ -185,6 +201,19 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
                 "or --skip-invalid-size-inputs-valid-test"
             )
         return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)
+
+
+def _infer_languages(cfg) -> None:
+    """Where there are no data to tell the languages, as beside a checkpoint, the two dictionaries' names do.
+
+    Which of them is the source's makes no difference, since they are alike.
+    """
+    folder = Path(utils.split_paths(cfg.data)[0])
+    if not folder.is_dir() or None not in (cfg.source_lang, cfg.target_lang):
+        return
+    languages = sorted(path.name[len("dict.") : -len(".txt")] for path in folder.glob("dict.?*.txt"))
+    if len(languages) == 2 and None in data_utils.infer_language_pair(str(folder)):
+        cfg.source_lang, cfg.target_lang = languages if cfg.source_lang != languages[1] else languages[::-1]
 
 
 @register_task("translation_bang", dataclass=BangConfig)

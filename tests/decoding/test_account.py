@@ -61,7 +61,7 @@ def test_unwritable_file(make_task, model, tmp_path):
 
 @pytest.mark.parametrize("option", [{"print_trace": True}, {"trace_file": "x"}, {"collapse_repeats": True}])
 def test_not_with_ar(make_task, option):
-    with pytest.raises(BangError, match="needs a --decoding other than ar"):
+    with pytest.raises(BangError, match="needs --decoding nar or semi_nar or adaptive or speculative"):
         make_task(decoding="ar", **option)
 
 
@@ -71,7 +71,7 @@ def test_not_with_ar(make_task, option):
         ({"block_size": 0}, "--block-size must be at least 1, not 0"),
         ({"nar_chunk": 0}, "--nar-chunk must be at least 1"),
         ({"decoding": "nar", "nar_candidates": 0}, "--nar-candidates must be at least 1"),
-        ({"decoding": "semi_nar", "nar_candidates": 2}, "--nar-candidates needs --decoding nar"),
+        ({"decoding": "semi_nar", "nar_candidates": 2}, "--nar-candidates 2 needs --decoding nar"),
         ({"confidence": -0.1}, "--confidence is a probability"),
         ({"decoding": "sideways"}, "choose one of ar, nar"),
     ],
