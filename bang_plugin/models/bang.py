@@ -110,6 +110,9 @@ class BangModel(FairseqEncoderDecoderModel):
         nn.init.normal_(embed_tokens.weight, std=cfg.encoder_embed_dim**-0.5)
         nn.init.zeros_(embed_tokens.weight[dictionary.pad()])
         model = cls(cfg, cls.encoder_class(cfg, dictionary, embed_tokens), BangDecoder(cfg, dictionary, embed_tokens))
+        for layer in model.modules():
+            if getattr(getattr(layer, "activation_fn", None), "__name__", "") == "<lambda>":
+                layer.activation_fn = nn.Identity()  # fairseq's "linear", which could not be pickled
         if cfg.load_from_pretrained_model:
             checkpoints.load_pretrained(model, cfg.load_from_pretrained_model, cfg.load_sep)
         return model

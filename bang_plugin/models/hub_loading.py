@@ -69,10 +69,10 @@ def from_pretrained(
         raise BangError(f"{first}: {str(error).splitlines()[0]}") from error
     if others:
         models += checkpoint_utils.load_model_ensemble(others, task=task)[0]
-    bpe = None if "bpe" in overrides else find_tokeniser(path)
-    tokeniser = _build_encoder(cfg, "tokenizer")
-    bpe = bpe or _build_encoder(cfg, "bpe")
-    return BangHub(cfg, task, models, bpe, tokeniser)
+    found = None if "bpe" in overrides else find_tokeniser(path)
+    if found:
+        cfg.bpe = None
+    return BangHub(cfg, task, models, found or _build_encoder(cfg, "bpe"), _build_encoder(cfg, "tokenizer"))
 
 
 def _configure(file: str, state: dict, overrides: dict) -> DictConfig:
