@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+import torch
 
 from bang_plugin.decoding.account import format_trace
 from bang_plugin.errors import BangError
@@ -57,6 +58,21 @@ def test_format():
 def test_unwritable_file(make_task, model, tmp_path):
     with pytest.raises(BangError, match="--trace-file .*: No such file"):
         make_task(decoding="nar", trace_file=str(tmp_path / "no" / "t")).build_generator([model], object())
+
+
+def test_two_writers_of_one_file(make_task, model, rows, tmp_path):
+    path = tmp_path / "trace.jsonl"
+    task = make_task(decoding="nar", trace_file=str(path))
+    path.write_text("what an earlier run wrote\n")
+    first = task.build_generator([model], object())
+    with pytest.raises(BangError, match="--trace-file .*trace.jsonl: another process is writing it"):
+        task.build_generator([model], object())
+    net_input = {"src_tokens": rows[0].unsqueeze(0), "src_lengths": None}
+    first.generate([model], {"id": torch.tensor([4]), "net_input": net_input})
+    del first
+    gc.collect()
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == [4]
+    task.build_generator([model], object())  # free again
 
 
 @pytest.mark.parametrize("option", [{"print_trace": True}, {"trace_file": "x"}, {"collapse_repeats": True}])
