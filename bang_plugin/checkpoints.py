@@ -13,6 +13,7 @@ import functools
 import pickle
 import re
 import typing
+from typing import Optional
 
 import numpy as np
 import omegaconf
@@ -111,6 +112,7 @@ def guarded(load):
             check_configuration(path, state)
             _forget_pretrained(state)
             _tell_trainer(state)
+            _forget_traces(state, args[0] if args else kwargs.get("arg_overrides"))
         return state
 
     return load_checkpoint_to_cpu
@@ -158,6 +160,14 @@ def _forget_pretrained(state: dict) -> None:
     for saved in (state.get("args"), (state.get("cfg") or {}).get("model")):
         if saved is not None and getattr(saved, "load_from_pretrained_model", None):
             saved.load_from_pretrained_model = None
+
+
+def _forget_traces(state: dict, overrides: Optional[dict]) -> None:
+    """What training was told to trace is not what a later command or a program wants to have written."""
+    for saved in (state.get("args"), (state.get("cfg") or {}).get("task")):
+        for option in {"print_trace", "trace_file"} - (overrides or {}).keys():
+            if saved is not None and getattr(saved, option, None):
+                setattr(saved, option, None if option == "trace_file" else False)
 
 
 def known_fields(cfg, dataclass) -> dict:

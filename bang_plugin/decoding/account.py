@@ -1,9 +1,13 @@
 """Tells how sentences were written: which tokens came in which pass, and how many passes it took."""
 
+import fcntl
 import json
 import logging
+import os
 import weakref
 from typing import Dict, List, Optional
+
+from fairseq.distributed import utils as distributed_utils
 
 from ..errors import BangError
 
@@ -17,10 +21,11 @@ class Account:
         owner: the totals are logged when this object goes away or the program ends.
         decoding: name of the mode, for the log.
         print_trace: print every sentence's passes to standard output.
-        trace_file: write them to this file as JSON lines.
+        trace_file: write them to this file as JSON lines; in distributed training each process has one of its own,
+            ``trace.0.jsonl``, ``trace.1.jsonl``, … for ``trace.jsonl``.
 
     Raises:
-        BangError: if the file cannot be written.
+        BangError: if the file cannot be written, or another process or generator is writing it.
     """
 
     def __init__(self, owner, decoding: str, print_trace: bool = False, trace_file: Optional[str] = None):
@@ -28,10 +33,7 @@ class Account:
         self.print_trace = print_trace
         self.file = None
         if trace_file:
-            try:
-                self.file = open(trace_file, "w", encoding="utf-8")
-            except OSError as error:
-                raise BangError(f"--trace-file {trace_file}: {error.strerror}") from error
+            self.file = _open(trace_file)
         weakref.finalize(owner, _close, decoding, self.totals, self.file)
 
     @property
@@ -75,6 +77,25 @@ def format_trace(number: int, trace: List[Dict]) -> List[str]:
         shown = " ".join(kept + ["|"] + dropped if dropped else kept)
         lines.append(f"R-{number}\tpass {step['pass']}\t{step['kept']}/{len(cells)}\t{shown}")
     return lines
+
+
+def _open(path: str):
+    if distributed_utils.get_global_world_size() > 1:
+        stem, suffix = os.path.splitext(path)
+        path = f"{stem}.{distributed_utils.get_global_rank()}{suffix}"
+    try:
+        # line by line: processes that fairseq-train starts end without closing their files
+        file = open(path, "a", encoding="utf-8", buffering=1)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BangError(f"--trace-file {path}: another process is writing it; give each its own") from error
+        except OSError:  # a file system without locks
+            pass
+        file.truncate(0)
+    except OSError as error:
+        raise BangError(f"--trace-file {path}: {error.strerror}") from error
+    return file
 
 
 def _close(decoding: str, totals: Dict[str, int], file) -> None:

@@ -17,7 +17,7 @@ def adaptive(session: Session, writing: Writing, block_size: int, confidence: fl
 
     def step() -> Step:
         tokens, scores = draft_block(session, writing, block_size)
-        sure = (scores >= threshold).long()
+        sure = (writing.certainty(scores) >= threshold).long()
         sure[:, 0] = 1
         return Step(tokens, scores, sure.cumprod(1).sum(1))
 

@@ -83,9 +83,8 @@ class BlockGenerator:
             model.eval()
         net_input = sample["net_input"]
         session = Session(self.models, net_input)
-        positions = min(m.max_decoder_positions() for m in self.models)
         lengths = net_input["src_tokens"].ne(self.dictionary.pad()).sum(1)
-        writing = Writing(self.dictionary, self.limits, self.limits.max_lengths(lengths, positions))
+        writing = self.begin(sample, lengths)
         hypotheses: List[List[Dict]] = [[] for _ in range(len(lengths))]
         traces: List[List[Dict]] = [[] for _ in range(len(lengths))]
         proposed = torch.zeros_like(lengths)
@@ -113,6 +112,11 @@ class BlockGenerator:
         if self.account:
             self.account.add(sample["id"].tolist() if "id" in sample else None, hypotheses)
         return hypotheses
+
+    def begin(self, sample, lengths: Tensor) -> Writing:
+        """Nothing written yet; ``lengths``: tokens of the sources ``(batch,)``."""
+        positions = min(m.max_decoder_positions() for m in self.models)
+        return Writing(self.dictionary, self.limits, self.limits.max_lengths(lengths, positions))
 
     def _record(self, traces, number: int, writing: Writing, tokens: Tensor, scores: Tensor, offered: Tensor) -> None:
         rows = zip(*(x.tolist() for x in (writing.rows, tokens, scores.exp(), offered, writing.fresh)))

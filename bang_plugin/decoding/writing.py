@@ -27,7 +27,8 @@ class Limits:
 
         ``src_lengths`` are those without padding, where fairseq's search takes the longest of the batch.
         """
-        wanted = (self.max_len_a * src_lengths + self.max_len_b).long()
+        # in double precision, as fairseq's search: in single 0.29 * 100 is 29, not 28
+        wanted = (self.max_len_a * src_lengths.double() + self.max_len_b).long()
         return wanted.clamp(0, positions - 1)
 
 
@@ -126,7 +127,7 @@ class Writing:
         """
         column = torch.arange(tokens.size(1), device=tokens.device)
         kept = column < counts.unsqueeze(1)
-        is_end = (tokens == self.eos) & kept
+        is_end = self.is_end(tokens, self.lengths.unsqueeze(1) + column) & kept
         kept &= is_end.cumsum(1) - is_end.long() == 0
         row, col = kept.nonzero(as_tuple=True)
         place = self.lengths[row] + col
@@ -135,6 +136,14 @@ class Writing:
         self.fresh = kept.sum(1)
         self.lengths = self.lengths + self.fresh
         return is_end.any(1)
+
+    def certainty(self, scores: Tensor) -> Tensor:
+        """Log-probabilities of the most probable tokens, given those of the last proposals, ``(batch, n)``."""
+        return scores
+
+    def is_end(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """Where a sentence ends, ``(batch, n)``, if these tokens come at these places."""
+        return tokens == self.eos
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences ``order``."""

@@ -10,9 +10,19 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ..errors import BangError
 
 ZIP_START = b"PK\x03\x04"
-# options that hold paths, which may look like calls, "run(1)", and are never evaluated
-PATHS = {"data", "user_dir", "save_dir", "restore_file", "finetune_from_model", "continue_once", "path", "results_path"}
-PATHS |= {"load_from_pretrained_model", "trace_file", "lm_path", "tensorboard_logdir", "log_file"}
+# options that fairseq's models, optimizers, criterions, tasks and examples evaluate as Python, see tests/reliability
+EVALUATED = {
+    *("adafactor_eps", "adam_betas", "adamax_betas", "lamb_betas", "wer_args", "model_overrides"),
+    *("adaptive_input_cutoff", "adaptive_softmax_cutoff", "character_filters", "xformers_att_config"),
+    *("encoder_layers", "encoder_attention", "decoder_layers", "decoder_attention", "decoder_zero_init"),
+    *("self_attention", "gated_attention", "project_input", "downsample", "pretrained"),
+    *("left_pad_source", "left_pad_target"),
+    *("conv_aggregator_layers", "conv_feature_layers", "feature_encoder_spec", "conv_enc_config", "conv_dec_config"),
+    *("vggblock_enc_config", "transformer_enc_config", "transformer_dec_config"),
+    *("transformer_context", "transformer_sampling"),
+    *("pipeline_balance", "pipeline_encoder_balance", "pipeline_decoder_balance"),
+    *("pipeline_devices", "pipeline_encoder_devices", "pipeline_decoder_devices"),
+}
 
 
 def check_whole(path: str) -> None:
@@ -40,14 +50,15 @@ def check_whole(path: str) -> None:
 
 
 def check_configuration(path: str, state: dict) -> None:
-    """Refuse options that are Python calls: fairseq evaluates some models' options as Python.
+    """Refuse calls where fairseq evaluates an option as Python; other options may look like what they want.
 
     Raises:
         BangError: naming the option.
     """
     for key in ("args", "cfg"):
         for name, value in _strings(key, state.get(key)):
-            if name.rpartition(".")[2] not in PATHS and is_call(value):
+            # "${…}" may yet become another option's value
+            if name.rpartition(".")[2] in EVALUATED and (is_call(value) or "${" in value):
                 raise BangError(
                     f"{path}: refused, because loading it could run code: its option {name} is the call {value[:60]!r}"
                 )

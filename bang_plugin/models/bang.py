@@ -84,6 +84,8 @@ class BangModel(FairseqEncoderDecoderModel):
         """
         table.install()
         cfg = OmegaConf.merge(OmegaConf.structured(cls.config), checkpoints.known_fields(cfg, cls.config))
+        # checked, and from here on without the classes that fairseq makes up, which cannot be pickled
+        cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         dictionary = task.source_dictionary
         if task.target_dictionary.symbols != dictionary.symbols:
             raise BangError(
@@ -108,6 +110,9 @@ class BangModel(FairseqEncoderDecoderModel):
         nn.init.normal_(embed_tokens.weight, std=cfg.encoder_embed_dim**-0.5)
         nn.init.zeros_(embed_tokens.weight[dictionary.pad()])
         model = cls(cfg, cls.encoder_class(cfg, dictionary, embed_tokens), BangDecoder(cfg, dictionary, embed_tokens))
+        for layer in model.modules():
+            if getattr(getattr(layer, "activation_fn", None), "__name__", "") == "<lambda>":
+                layer.activation_fn = nn.Identity()  # fairseq's "linear", which could not be pickled
         if cfg.load_from_pretrained_model:
             checkpoints.load_pretrained(model, cfg.load_from_pretrained_model, cfg.load_sep)
         return model
@@ -130,8 +135,8 @@ class BangModel(FairseqEncoderDecoderModel):
 
     @classmethod
     def from_pretrained(cls, model_name_or_path, checkpoint_file=None, data_name_or_path=None, **kwargs):
-        """A :class:`~bang_plugin.models.hub.BangHub`, see :func:`bang_plugin.models.hub.from_pretrained`."""
-        from .hub import from_pretrained  # needs the decoding modes, which need this module
+        """A :class:`~bang_plugin.models.hub.BangHub`, see :func:`bang_plugin.models.hub_loading.from_pretrained`."""
+        from .hub_loading import from_pretrained  # needs the decoding modes, which need this module
 
         return from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **kwargs)
 
@@ -145,6 +150,7 @@ class BangModel(FairseqEncoderDecoderModel):
             BangError: if the precision that ``--quantize`` asks for cannot be had, or ``--compile`` is given too.
         """
         super().prepare_for_inference_(cfg)
+        self.train = _train_no_more  # instead of fairseq's, which cannot be pickled
         # absent from other tasks and from old checkpoints
         quantize, compiled = cfg.task.get("quantize", "none"), cfg.task.get("compile", False)
         if compiled and quantize != "none":
@@ -166,6 +172,11 @@ class BangModel(FairseqEncoderDecoderModel):
         """
         super().upgrade_state_dict_named(state_dict, name)
         checkpoints.adapt_parameters(state_dict, self, name)
+
+
+def _train_no_more(mode: bool = True) -> None:
+    if mode:
+        raise BangError("this model is laid out for generation and cannot be trained any more: load it anew")
 
 
 def _check_length(tokens: Tensor, padding_idx: int, limit: int, side: str) -> None:

@@ -1,23 +1,21 @@
 """BANG from Python: ``BangModel.from_pretrained(folder)`` gives fairseq's hub interface with ``decoding=…``."""
 
 import copy
-from pathlib import Path
-from typing import List, Optional, Union
+from typing import List, Union
 
 import torch
-from fairseq import checkpoint_utils, utils
-from fairseq.data import LanguagePairDataset, encoders
-from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
+from fairseq import utils
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.hub_utils import GeneratorHubInterface
-from omegaconf import ValidationError
+from fairseq.tasks import TASK_DATACLASS_REGISTRY
+from fairseq.tasks.fairseq_task import StatefulContainer
+from omegaconf import DictConfig, OmegaConf, ValidationError
 
-from ..data.wordpiece import Wordpiece, WordpieceConfig
+from ..decoding.option_table import near
 from ..decoding.options import check_task_options
 from ..errors import BangError
 from ..guards import table
 
-CHECKPOINTS = ("model.pt", "checkpoint_best.pt", "checkpoint_last.pt")
 DECODING_OPTIONS = (
     "decoding",
     "block_size",
@@ -28,17 +26,30 @@ DECODING_OPTIONS = (
     "print_trace",
     "trace_file",
 )
+# what a call cannot change, and where to say it instead
+ELSEWHERE = {
+    "quantize": "from_pretrained",
+    "compile": "from_pretrained",
+    "truncate_source": "from_pretrained",
+    "retain_dropout": "from_pretrained",
+    "retain_dropout_modules": "from_pretrained",
+    "score_reference": "score(sources, targets)",
+    "no_seed_provided": "torch.manual_seed, since no seed is set here",
+}
+GENERATION_OPTIONS = {*GenerationConfig.__dataclass_fields__, "inference_step_args", "prefix_allowed_tokens_fn"}
 
 
 class BangHub(GeneratorHubInterface):
     """Texts in, texts or hypotheses out.
 
-    It may be used by several threads at once: no call changes what another one sees.
+    It may be used by several threads at once: no call changes what another one sees. It can be copied, pickled and so
+    given to other processes, with its models and tokeniser.
     """
 
-    def __init__(self, cfg, task, models, bpe=None):
+    def __init__(self, cfg, task, models, bpe=None, tokenizer=None):
         super().__init__(cfg, task, models)
         self.bpe = bpe or self.bpe
+        self.tokenizer = tokenizer or self.tokenizer
         self.eval()
 
     def generate(self, texts, beam: int = 5, verbose: bool = False, skip_invalid_size_inputs=False, **options):
@@ -62,11 +73,11 @@ class BangHub(GeneratorHubInterface):
         if not len(texts):
             return []
         tokens = [self.encode(text) if isinstance(text, str) else text for text in texts]
+        _check_names(options, {*DECODING_OPTIONS, *GENERATION_OPTIONS} - ELSEWHERE.keys())
         chosen = {name: options.pop(name) for name in DECODING_OPTIONS if name in options}
-        known = GenerationConfig.__dataclass_fields__
-        for name in options:
-            if name not in known and name not in ("inference_step_args", "prefix_allowed_tokens_fn"):
-                raise BangError(f"unknown option {name}; decoding has {', '.join(DECODING_OPTIONS)}")
+        probe = copy.deepcopy(self.cfg.generation)
+        for name in options.keys() & GenerationConfig.__dataclass_fields__.keys():
+            _set(probe, name, options[name])
         results = self._with_options(chosen)._generate(tokens, beam, verbose, skip_invalid_size_inputs, options)
         for hypotheses in results:
             for hypothesis in hypotheses:
@@ -78,43 +89,46 @@ class BangHub(GeneratorHubInterface):
 
     def _with_options(self, chosen: dict) -> "BangHub":
         """The same models under decoding options of its own."""
-        view = copy.copy(self)
+        view = object.__new__(type(self))
+        view.__dict__ = dict(self.__dict__)
         view.task = copy.copy(self.task)
         view.task.cfg = copy.copy(self.task.cfg)
         for name, value in chosen.items():
-            try:
-                setattr(view.task.cfg, name, value)
-            except ValidationError as error:
-                raise BangError(f"{name}={value!r}: {str(error).splitlines()[0]}") from error
+            _set(view.task.cfg, name, value)
         check_task_options(view.task.cfg)
         return view
 
     @torch.no_grad()
-    def score(self, sources: Union[str, List[str]], targets: Union[str, List[str]]):
-        """Log-probability (nats) of given answers under AR.
+    def score(self, sources: Union[str, List[str]], targets: Union[str, List[str]], **options):
+        """Log-probability (nats) of given answers.
+
+        Args:
+            options: of decoding, ``decoding="nar"``, ``decoding="semi_nar", block_size=4``, …: with what probability
+                that mode's own chains give the answers' tokens. By default AR; speculative decoding's is AR's.
 
         Returns:
             for each pair fairseq's ``score`` (mean over tokens, the end symbol included), ``positional_scores``
             ``(tgt_len,)`` and ``tokens``; for a single pair its own.
 
         Raises:
-            BangError: if there are more sources than targets or the other way round.
+            BangError: if there are more sources than targets or the other way round, or for an unknown option.
         """
         if isinstance(sources, str) and isinstance(targets, str):
-            return self.score([sources], [targets])[0]
+            return self.score([sources], [targets], **options)[0]
         if isinstance(sources, str) or isinstance(targets, str):
             raise BangError("score takes two texts or two lists of them, not a text and a list")
         if len(sources) != len(targets):
             raise BangError(f"{len(sources)} sources, but {len(targets)} targets")
+        if not len(sources):
+            return []
+        _check_names(options, set(DECODING_OPTIONS))
+        task = self._with_options(options).task
         src, tgt = ([self.encode(text) for text in texts] for texts in (sources, targets))
-        dataset = LanguagePairDataset(
-            src, [len(s) for s in src], self.src_dict, tgt, [len(t) for t in tgt], self.tgt_dict, shuffle=False
-        )
         args = copy.deepcopy(self.cfg.generation)
         args.score_reference = True
-        scorer = self.task.build_generator(self.models, args)
-        batches = self.task.get_batch_iterator(
-            dataset,
+        scorer = task.build_generator(self.models, args)
+        batches = task.get_batch_iterator(
+            task.build_dataset_for_inference(src, [len(s) for s in src], targets=tgt),
             max_tokens=self.cfg.dataset.max_tokens,
             max_sentences=self.cfg.dataset.batch_size,
             max_positions=self.max_positions,
@@ -123,58 +137,54 @@ class BangHub(GeneratorHubInterface):
         scored = {}
         for batch in batches.next_epoch_itr(shuffle=False):
             batch = utils.apply_to_sample(lambda t: t.to(self.device), batch)
-            hypotheses = self.task.inference_step(scorer, self.models, batch)
+            hypotheses = task.inference_step(scorer, self.models, batch)
             scored.update({i: h[0] for i, h in zip(batch["id"].tolist(), hypotheses)})
         return [scored[i] for i in range(len(src))]
 
+    def __getstate__(self):
+        """What a copy is made of: configurations without the classes that fairseq makes up, the task without data."""
+        left_out = {"state", "datasets", "dataset_to_epoch_iter"}
+        task = {name: value for name, value in vars(self.task).items() if name not in left_out}
+        task["cfg"] = _plain(self.task.cfg)
+        return {**self.__dict__, "cfg": _plain(self.cfg), "task": (type(self.task), task)}
 
-def find_tokeniser(folder: Path):
-    """The tokeniser whose file lies in a checkpoint's folder: a sentencepiece model or a BERT vocabulary.
+    def __setstate__(self, state):
+        table.install()  # in what may be a new process
+        kind, attributes = state["task"]
+        task = object.__new__(kind)
+        vars(task).update(attributes, state=StatefulContainer(), datasets={}, dataset_to_epoch_iter={})
+        task.cfg = _typed(TASK_DATACLASS_REGISTRY[task.cfg["_name"]], task.cfg)
+        cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+        cfg.generation = _typed(GenerationConfig, cfg.generation)
+        super().__setstate__({**state, "cfg": cfg, "task": task})
 
-    Raises:
-        BangError: if there are several.
+
+def _plain(cfg: DictConfig) -> dict:
+    return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+
+
+def _typed(dataclass, values) -> DictConfig:
+    return OmegaConf.merge(OmegaConf.structured(dataclass), values)
+
+
+def _set(cfg: DictConfig, name: str, value) -> None:
     """
-    found = sorted(folder.glob("*.model")) + sorted(folder.glob("vocab.txt"))
-    if len(found) > 1:
-        raise BangError(f"{folder}: several tokenisers, {', '.join(f.name for f in found)}; leave one")
-    if not found:
-        return None
-    if found[0].suffix == ".model":
-        return SentencepieceBPE(SentencepieceConfig(sentencepiece_model=str(found[0])))
-    return Wordpiece(WordpieceConfig(wordpiece_vocab=str(found[0])))
-
-
-def from_pretrained(
-    folder: str, checkpoint_file: Optional[str] = None, data_name_or_path: Optional[str] = None, **overrides
-) -> BangHub:
-    """Load a checkpoint with its dictionaries and tokeniser.
-
-    Args:
-        folder: where the checkpoint lies, and the tokeniser's file if there is one: ``*.model`` (sentencepiece)
-            or ``vocab.txt`` (word pieces).
-        checkpoint_file: its name, several separated by colons for an ensemble; default: the first of
-            model.pt, checkpoint_best.pt and checkpoint_last.pt that is there.
-        data_name_or_path: folder with the dictionaries; default: ``folder`` if they are there, else the folder
-            that the model was trained on.
-        overrides: of the saved configuration, for instance ``quantize="int8"``; ``cpu=True`` says that the model stays
-            on the CPU of a machine with a GPU, so that its weights may be laid out for that.
-
     Raises:
-        BangError: if something is missing or cannot be read.
+        BangError: for a value that the option cannot have.
     """
-    table.install()
-    path = Path(folder)
-    if not path.is_dir():
-        raise BangError(f"{folder}: no such folder")
-    if checkpoint_file is None:
-        there = [name for name in CHECKPOINTS if (path / name).is_file()]
-        if not there:
-            raise BangError(f"{folder}: none of {', '.join(CHECKPOINTS)}; name another with checkpoint_file=…")
-        checkpoint_file = there[0]
-    if data_name_or_path is not None:
-        overrides["data"] = str(data_name_or_path)
-    elif any(path.glob("dict.*.txt")):
-        overrides["data"] = str(path)
-    files = [str(path / name) for name in checkpoint_file.split(":")]
-    models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(files, arg_overrides=overrides)
-    return BangHub(cfg, task, models, find_tokeniser(path) or encoders.build_bpe(cfg.bpe))
+    try:
+        setattr(cfg, name, value)
+    except ValidationError as error:
+        raise BangError(f"{name}={value!r}: {str(error).splitlines()[0]}") from error
+
+
+def _check_names(options: dict, known: set) -> None:
+    """
+    Raises:
+        BangError: for an option that is not known.
+    """
+    for name in options:
+        if name in ELSEWHERE and name not in known:
+            raise BangError(f"{name} is nothing that a call could change: use {ELSEWHERE[name]}")
+        if name not in known:
+            raise BangError(f"unknown option {name}{near(name, known)}; decoding has {', '.join(DECODING_OPTIONS)}")

@@ -4,6 +4,7 @@ torch hands a product of few rows and a large weight matrix to a routine that re
 call. Here they are rearranged once, by oneDNN (float32, bfloat16) or for 8-bit integer products.
 """
 
+import io
 from typing import Optional
 
 import torch
@@ -48,16 +49,20 @@ class PackedLinear(nn.Module):
                 f"{precision} linear layers are not supported by this processor or torch {torch.__version__}"
             )
         self.precision, self.activation = precision, activation
-        weight, bias = weight.detach(), None if bias is None else bias.detach()
+        weight, self.bias = weight.detach(), None if bias is None else bias.detach()
         if precision == "int8":
             scales = weight.abs().amax(1).clamp(min=torch.finfo(weight.dtype).tiny) / 127
             zeros = torch.zeros(len(weight), dtype=torch.long)
-            rounded = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
-            self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
+            weight = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
+        elif precision == "bf16":
+            weight, self.bias = weight.to(torch.bfloat16), None if bias is None else self.bias.to(torch.bfloat16)
+        self._pack(weight)
+
+    def _pack(self, weight: Tensor) -> None:
+        if self.precision == "int8":
+            self.packed = torch.ops.quantized.linear_prepack(weight, self.bias)
         else:
-            dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype))
-            self.bias = None if bias is None else bias.to(dtype)
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(…, in)`` -> ``(…, out)``, both float32."""
@@ -69,6 +74,24 @@ class PackedLinear(nn.Module):
         # "none" is the exact one of the two algorithms for gelu
         out = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
         return out.float()
+
+    def __getstate__(self):
+        """Copies are packed anew from the weights, since torch can copy or pickle neither of the layouts.
+
+        They are passed on as bytes: a tensor that nothing else holds would be gone before another process opens it.
+        """
+        state = dict(self.__dict__)
+        packed = state.pop("packed")
+        int8 = self.precision == "int8"
+        file = io.BytesIO()
+        torch.save(torch.ops.quantized.linear_unpack(packed)[0] if int8 else packed.to_dense(), file)
+        return {**state, "weight": file.getvalue()}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        weight = torch.load(io.BytesIO(state.pop("weight")), weights_only=True)
+        super().__setstate__(state)
+        self._pack(weight)
 
     def _apply(self, fn, recurse=True):
         moved = fn(torch.zeros(1))

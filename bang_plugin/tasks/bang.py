@@ -1,19 +1,23 @@
 """Task ``bang``: sequence to sequence with a choice of decoding."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Optional
 
 import numpy as np
 import torch
-from fairseq.data import LanguagePairDataset
+from fairseq import utils
+from fairseq.data import LanguagePairDataset, data_utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..decoding.inference import QUANTIZE
-from ..decoding.options import DECODINGS, build_block_generator, check_generation_options, check_task_options
+from ..decoding.option_table import DECODINGS, OWN_LIKELIHOOD
+from ..decoding.options import build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
+from ..decoding.scoring import check_targets
 from ..errors import BangError
 from .data_folders import check_folders
 from .dictionary_check import DictionaryCheck
@@ -79,6 +83,7 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         """
         if not cfg.data:
             raise BangError("name the folder that fairseq-preprocess wrote")
+        _infer_languages(cfg)
         try:
             return super().setup_task(cfg, **kwargs)
         except BangError:
@@ -122,13 +127,16 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         return model
 
     def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
-        """fairseq's SequenceGenerator for ``ar``, a :class:`BlockGenerator` for the other modes.
+        """fairseq's SequenceGenerator for ``ar``, a :class:`BlockGenerator` for the other modes; to score references,
+        fairseq's SequenceScorer or a :class:`BlockScorer`.
 
         Raises:
             BangError: for options that the mode has no meaning for, or a model that is not BANG.
         """
-        check_generation_options(args)
-        if self.cfg.decoding == "ar" or getattr(args, "score_reference", False):
+        check_generation_options(self.cfg, args)
+        # speculative decoding's output is AR's, and so is its likelihood
+        scoring = getattr(args, "score_reference", False) and self.cfg.decoding not in OWN_LIKELIHOOD
+        if self.cfg.decoding == "ar" or scoring:
             generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
             if getattr(generator, "repeat_ngram_blocker", None):
                 generator.repeat_ngram_blocker = RepeatBlock(args.no_repeat_ngram_size)
@@ -141,8 +149,11 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
         """fairseq's; every hypothesis that was written also tells how many decoder ``passes`` its sentence took."""
         if "id" not in sample and self.line_numbers is not None:
             sample = {**sample, "id": torch.tensor(self.line_numbers)}
+        scoring = isinstance(generator, SequenceScorer)
+        if scoring:
+            check_targets(sample)
         results = super().inference_step(generator, models, sample, prefix_tokens, constraints)
-        if isinstance(generator, SequenceScorer):
+        if scoring:
             return results
         for hypotheses in results:
             # fairseq's search, one pass a token, goes on for a sentence until its last hypothesis ends
@@ -151,15 +162,28 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
                 hypothesis.setdefault("passes", passes)
         return results
 
-    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
-        """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``."""
+    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None, targets=None):
+        """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``.
+
+        Args:
+            src_tokens: LongTensors ``(src_len,)``, end symbol included.
+            src_lengths: their lengths.
+            constraints: of fairseq's constrained search.
+            targets: LongTensors ``(tgt_len,)`` to score, or None.
+        """
         limit = self.cfg.max_source_positions
         if self.cfg.truncate_source:
             # as in training: the end symbol stays
             src_tokens = [t if len(t) <= limit else torch.cat([t[: limit - 1], t[-1:]]) for t in src_tokens]
             src_lengths = [len(t) for t in src_tokens]
         return LanguagePairDataset(
-            src_tokens, src_lengths, self.source_dictionary, tgt_dict=self.target_dictionary, constraints=constraints
+            src_tokens,
+            src_lengths,
+            self.source_dictionary,
+            targets,
+            None if targets is None else [len(t) for t in targets],
+            self.target_dictionary,
+            constraints=constraints,
         )
 
     def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
@@ -177,6 +201,19 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask)
                 "or --skip-invalid-size-inputs-valid-test"
             )
         return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)
+
+
+def _infer_languages(cfg) -> None:
+    """Where there are no data to tell the languages, as beside a checkpoint, the two dictionaries' names do.
+
+    Which of them is the source's makes no difference, since they are alike.
+    """
+    folder = Path(utils.split_paths(cfg.data)[0])
+    if not folder.is_dir() or None not in (cfg.source_lang, cfg.target_lang):
+        return
+    languages = sorted(path.name[len("dict.") : -len(".txt")] for path in folder.glob("dict.?*.txt"))
+    if len(languages) == 2 and None in data_utils.infer_language_pair(str(folder)):
+        cfg.source_lang, cfg.target_lang = languages if cfg.source_lang != languages[1] else languages[::-1]
 
 
 @register_task("translation_bang", dataclass=BangConfig)

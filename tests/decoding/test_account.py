@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+import torch
 
 from bang_plugin.decoding.account import format_trace
 from bang_plugin.errors import BangError
@@ -59,9 +60,24 @@ def test_unwritable_file(make_task, model, tmp_path):
         make_task(decoding="nar", trace_file=str(tmp_path / "no" / "t")).build_generator([model], object())
 
 
+def test_two_writers_of_one_file(make_task, model, rows, tmp_path):
+    path = tmp_path / "trace.jsonl"
+    task = make_task(decoding="nar", trace_file=str(path))
+    path.write_text("what an earlier run wrote\n")
+    first = task.build_generator([model], object())
+    with pytest.raises(BangError, match="--trace-file .*trace.jsonl: another process is writing it"):
+        task.build_generator([model], object())
+    net_input = {"src_tokens": rows[0].unsqueeze(0), "src_lengths": None}
+    first.generate([model], {"id": torch.tensor([4]), "net_input": net_input})
+    del first
+    gc.collect()
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == [4]
+    task.build_generator([model], object())  # free again
+
+
 @pytest.mark.parametrize("option", [{"print_trace": True}, {"trace_file": "x"}, {"collapse_repeats": True}])
 def test_not_with_ar(make_task, option):
-    with pytest.raises(BangError, match="needs a --decoding other than ar"):
+    with pytest.raises(BangError, match="needs --decoding nar or semi_nar or adaptive or speculative"):
         make_task(decoding="ar", **option)
 
 
@@ -71,7 +87,7 @@ def test_not_with_ar(make_task, option):
         ({"block_size": 0}, "--block-size must be at least 1, not 0"),
         ({"nar_chunk": 0}, "--nar-chunk must be at least 1"),
         ({"decoding": "nar", "nar_candidates": 0}, "--nar-candidates must be at least 1"),
-        ({"decoding": "semi_nar", "nar_candidates": 2}, "--nar-candidates needs --decoding nar"),
+        ({"decoding": "semi_nar", "nar_candidates": 2}, "--nar-candidates 2 needs --decoding nar"),
         ({"confidence": -0.1}, "--confidence is a probability"),
         ({"decoding": "sideways"}, "choose one of ar, nar"),
     ],

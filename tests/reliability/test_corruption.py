@@ -1,22 +1,32 @@
 """Checkpoint files with damage, code or lies in them."""
 
 import argparse
+import ast
 import random
+import shutil
 from pathlib import Path
 
+import fairseq
 import pytest
 import torch
 from fairseq import checkpoint_utils
 
 from bang_plugin.checkpoints import load_pretrained
 from bang_plugin.errors import BangError
-from bang_plugin.guards.integrity import is_call
+from bang_plugin.guards import table
+from bang_plugin.guards.integrity import EVALUATED, check_configuration, is_call
+from bang_plugin.models.bang import BangModel
 from tests.conftest import build_reference_model, train_toy
 from tests.test_checkpoints import Payload, release_file  # noqa: F401
 
 from .test_kill import same
 
 CORRUPTIONS = 200
+
+
+@pytest.fixture(scope="module", autouse=True)
+def guards():
+    table.install()  # whichever test runs first
 
 
 def flip_bits(data: bytearray, draw) -> None:
@@ -169,8 +179,50 @@ def test_a_file_without_parameters(toy_checkpoint, tmp_path, model):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "odd.pt"))
 
 
-def test_folders_may_look_like_calls(toy_data, tmp_path, monkeypatch):
-    """A checkpoint names the folder that it was saved to, which nobody evaluates."""
+def test_names_may_look_like_calls(toy_data, tmp_path, monkeypatch):
+    """A checkpoint names folders, projects and data, which nobody evaluates."""
     monkeypatch.chdir(tmp_path)
-    checkpoint = train_toy(toy_data, Path("run(1)"), 1)
-    assert checkpoint_utils.load_checkpoint_to_cpu(checkpoint)["cfg"]["checkpoint"]["save_dir"] == "run(1)"
+    shutil.copytree(toy_data / "bin", tmp_path / "data(1)")
+    (tmp_path / "bin").symlink_to("data(1)")
+    checkpoint = train_toy(tmp_path, Path("run(1)"), 1)
+    state = torch.load(checkpoint, weights_only=True)
+    honest = {"data": "data(1)", "eval_bleu_args": "beam(4)", "eval_bleu_detok": "space()", "train_subset": "train(1)"}
+    state["cfg"]["task"].update(honest)
+    state["cfg"]["common"].update(wandb_project="run(2)", user_dir="plugin(3)", tensorboard_logdir="log(4)")
+    torch.save(state, checkpoint)
+    loaded = checkpoint_utils.load_checkpoint_to_cpu(checkpoint)["cfg"]
+    assert loaded["checkpoint"]["save_dir"] == "run(1)" and loaded["common"]["wandb_project"] == "run(2)"
+    hub = BangModel.from_pretrained("run(1)")
+    assert hub.cfg.task.data == "data(1)" and hub.sample("a b", max_len_b=3) is not None
+
+
+@pytest.mark.parametrize("name", sorted(EVALUATED))
+@pytest.mark.parametrize("value", ["exit()", "${data}"])
+def test_every_option_that_is_evaluated_is_watched(tmp_path, name, value):
+    """A Namespace's references to other options are resolved only after the check."""
+    args = argparse.Namespace(arch="x", task="translation", data="exit()", **{name: value})
+    with pytest.raises(BangError, match=f"option args.{name} is"):
+        check_configuration("evil.pt", {"args": args})
+
+
+def test_what_fairseq_evaluates():
+    """The list against fairseq's own source: everything whose name is handed to eval or one of its wrappers."""
+    # variables, and what comes from a command line or from data
+    others = {"args", "cfg", "common_eval", "getattr", "line", "modality_cfg", "override_args", "self", "strip", "x"}
+    others |= {"uf", "int", "float", "str", "{}"}
+    evaluators = {"eval", "exec", "eval_str_list", "eval_str_dict", "eval_bool"}
+    found = set()
+    for path in Path(fairseq.__path__[0]).parent.glob("fairseq*/**/*.py"):
+        text = path.read_text(encoding="utf-8")
+        if not any(name in text for name in evaluators):
+            continue
+        for call in ast.walk(ast.parse(text)):
+            if not isinstance(call, ast.Call) or ast.unparse(call.func).rpartition(".")[2] not in evaluators:
+                continue
+            if ast.unparse(call.func).endswith(".eval"):  # a module's
+                continue
+            for part in (part for argument in call.args for part in ast.walk(argument)):
+                name = getattr(part, "attr", None) or getattr(part, "id", None) or getattr(part, "value", None)
+                if isinstance(name, str):
+                    found.add(name)
+    assert found - others == EVALUATED

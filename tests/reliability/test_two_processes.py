@@ -1,6 +1,7 @@
 """Two training processes: when one dies, the other ends with an error instead of waiting for ever."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -57,6 +58,27 @@ def test_survivor_ends(training, tmp_path, victim):
     assert survivor.wait() not in (0, -signal.SIGKILL)  # wait would kill it, and fail, if it hung
     assert "Error" in survivor.text
     check_whole(str(last))
+
+
+def test_each_has_a_trace_of_its_own(training, tmp_path):
+    """Validation writes: no process overwrites what the other one tells."""
+    told = [
+        "--batch-size-valid",
+        5,
+        "--eval-bleu",
+        "--eval-bleu-args",
+        '{"max_len_b": 5}',
+        "--decoding",
+        "nar",
+        "--max-update",
+        1,
+        "--no-save",
+    ]
+    pair = run_pair([*training["bang"], *told, "--trace-file", tmp_path / "trace.jsonl"], tmp_path)
+    assert [command.wait() for command in pair] == [0, 0], pair[0].text
+    found = [{json.loads(line)["id"] for line in (tmp_path / f"trace.{rank}.jsonl").open()} for rank in range(2)]
+    assert found[0] and found[1] and not found[0] & found[1]
+    assert not (tmp_path / "trace.jsonl").exists()
 
 
 def workers_of(pid: int) -> list[int]:

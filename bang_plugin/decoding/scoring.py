@@ -1,0 +1,73 @@
+"""How probable a given output is under a decoding's own chains: the loop of decoding with every choice made already."""
+
+import torch
+from torch import Tensor
+
+from ..errors import BangError
+from .loop import BlockGenerator
+from .writing import Limits, Writing
+
+
+class Given(Writing):
+    """Takes down given outputs: the mode's proposals are their tokens, whatever it would have chosen.
+
+    Args:
+        dictionary: target dictionary.
+        outputs: with their end symbols, padded on either side, ``(batch, len)``.
+    """
+
+    PER_SENTENCE = (*Writing.PER_SENTENCE, "outputs")
+
+    def __init__(self, dictionary, outputs: Tensor):
+        real = outputs.ne(dictionary.pad())
+        super().__init__(dictionary, Limits(), (real.sum(1) - 1).clamp(min=0))
+        self.outputs = outputs.gather(1, real.long().argsort(dim=1, descending=True, stable=True))
+        self.sureness = None
+
+    def choose(self, logits, normaliser, index=None):
+        """The given tokens and their log-probabilities; arguments as for :meth:`Writing.choose`."""
+        if index is None:
+            index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
+        tokens = self.outputs.gather(1, index.clamp(max=self.outputs.size(1) - 1))
+        scores = logits.gather(2, tokens.unsqueeze(2)).squeeze(2) - normaliser.squeeze(2)
+        self._restrict(logits, normaliser, index)
+        self.sureness = logits.max(-1).values - normaliser.squeeze(2)
+        return tokens, scores
+
+    def certainty(self, scores: Tensor) -> Tensor:
+        """That of the tokens which would have been chosen: so the blocks' lengths do not depend on the given tokens,
+        and the likelihoods of all outputs add up to 1."""
+        return self.sureness
+
+    def is_end(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """The last given token, even if the end symbol stands before it."""
+        return place == self.max_lengths.unsqueeze(1)
+
+
+class BlockScorer(BlockGenerator):
+    """fairseq's ``SequenceScorer`` for a mode: the hypotheses are the targets, ``score`` is the mean log-probability
+    (nats) of their tokens, and each token's is what the mode's own chain gives it.
+
+    Args:
+        models, dictionary, mode, account: see :class:`BlockGenerator`.
+    """
+
+    def __init__(self, models: list, dictionary, mode, account=None):
+        super().__init__(models, dictionary, mode, Limits(), account=account)
+
+    def begin(self, sample, lengths: Tensor) -> Writing:
+        """
+        Raises:
+            BangError: if there are no targets.
+        """
+        check_targets(sample)
+        return Given(self.dictionary, sample["target"])
+
+
+def check_targets(sample) -> None:
+    """
+    Raises:
+        BangError: if a batch has no targets to score.
+    """
+    if sample.get("target") is None:
+        raise BangError("--score-reference needs targets: fairseq-generate with both sides, or score from Python")
