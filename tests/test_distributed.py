@@ -25,7 +25,8 @@ def result(folder):
     checkpoint = torch.load(folder / "saved" / "checkpoint_last.pt", weights_only=True)
     assert checkpoint["optimizer_history"][-1]["num_updates"] == UPDATES
     meters = {name: state for _, name, _, state in checkpoint["extra_state"]["metrics"]["train"]}
-    return checkpoint["model"], meters["loss"]["sum"] / meters["loss"]["count"]
+    means = {name: meter["sum"] / meter["count"] for name, meter in meters.items() if meter.get("count")}
+    return checkpoint["model"], {name: means[name] for name in means if name.endswith("_loss")}
 
 
 def train_alone(arguments, folder):
