@@ -196,8 +196,8 @@ class NStreamLoss(FairseqCriterion):
 
         - ``loss``: the expected loss of an update;
         - ``nll_loss`` and ``ppl``: of AR, as fairseq's other models have them, or of NAR where it alone is trained;
-        - ``<name>_nll``, ``<name>_ppl`` and ``<name>_accuracy`` of ``ar``, ``nar``, ``stream<ngram>`` and ``all``
-          streams together.
+        - ``<name>_nll`` and ``<name>_accuracy`` of ``ar``, ``nar``, ``stream<ngram>`` and ``all`` streams together;
+        - ``nar_ppl`` and ``stream<ngram>_ppl``.
         """
         total = _totals(logging_outputs)
         share = {mode: total[f"{mode}_share"] / (total["batches"] or 1) for mode in MODES if f"{mode}_share" in total}
@@ -210,9 +210,11 @@ class NStreamLoss(FairseqCriterion):
         single = "ar" if "ar_pairs" in total else "nar" if share.get("nar") == 1 else None
         for name in sorted(names, key=lambda name: (name != single, name)):
             pairs = total[f"{name}_pairs"]
-            for nll, ppl in [("nll_loss", "ppl")] * (name == single) + [(f"{name}_nll", f"{name}_ppl")]:
-                metrics.log_scalar(nll, total[f"{name}_nll"] / pairs / math.log(2), pairs, round=3)
-                metrics.log_derived(ppl, partial(_perplexity, nll=nll))
+            nll = total[f"{name}_nll"] / pairs / math.log(2)
+            for key, ppl in [("nll_loss", "ppl")] * (name == single) + [(f"{name}_nll", f"{name}_ppl")]:
+                metrics.log_scalar(key, nll, pairs, round=3)
+                if ppl not in ("ar_ppl", "all_ppl"):
+                    metrics.log_derived(ppl, partial(_perplexity, nll=key))
             metrics.log_scalar(f"{name}_accuracy", 100.0 * total[f"{name}_correct"] / pairs, pairs, round=2)
 
     @staticmethod

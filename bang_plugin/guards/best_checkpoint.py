@@ -100,7 +100,7 @@ def _objective(trainer) -> dict:
 
 def _plain(cfg) -> dict:
     if isinstance(cfg, argparse.Namespace):  # of fairseq's older criterions and tasks: the whole command line
-        return {"_name": cfg._name}
+        return {"_name": getattr(cfg, "_name", None)}
     return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
 
 
@@ -119,8 +119,8 @@ def _begin_anew(cfg, trainer, theirs, ours: dict) -> None:
     if theirs is None:
         why = "the checkpoint does not tell how it was validated"
     else:
-        changed = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
-        why = ", ".join(f"{name} was {theirs.get(name)}, is {ours.get(name)}" for name in changed)
+        changed = [name for name in sorted(theirs.keys() & ours.keys()) if theirs[name] != ours[name]]
+        why = ", ".join(f"{name} was {theirs[name]}, is {ours[name]}" for name in changed) or "other options"
     kept = f"; the earlier files are kept as {', '.join(names)}" if names else ""
     logger.warning("the best checkpoint is sought anew, since earlier values do not compare: %s%s", why, kept)
 
