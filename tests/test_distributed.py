@@ -21,11 +21,15 @@ EVEN += ["--dropout", 0, "--attention-dropout", 0, "--activation-dropout", 0]
 
 
 def result(folder):
-    """Parameters and unrounded mean loss of a run."""
+    """Parameters and unrounded mean losses of a run, in training and validation."""
     checkpoint = torch.load(folder / "saved" / "checkpoint_last.pt", weights_only=True)
     assert checkpoint["optimizer_history"][-1]["num_updates"] == UPDATES
-    meters = {name: state for _, name, _, state in checkpoint["extra_state"]["metrics"]["train"]}
-    return checkpoint["model"], meters["loss"]["sum"] / meters["loss"]["count"]
+    losses = {}
+    for part in ("train", "valid"):
+        for _, name, _, meter in checkpoint["extra_state"]["metrics"].get(part, ()):
+            if name.endswith("_loss"):
+                losses[part, name] = meter["sum"] / meter["count"]
+    return checkpoint["model"], losses
 
 
 def train_alone(arguments, folder):
@@ -38,7 +42,8 @@ def train_alone(arguments, folder):
 
 
 def assert_same(found, expected):
-    """Weights and loss of two runs."""
+    """Weights and losses of two runs."""
+    assert ("train", "_streams_loss") in expected[1]
     assert found[1] == pytest.approx(expected[1], rel=1e-5)
     for name, value in expected[0].items():
         torch.testing.assert_close(found[0][name], value, atol=1e-4, rtol=0)
@@ -50,6 +55,8 @@ def test_two_processes_equal_one(training, tmp_path, task):  # noqa: F811
     for command in run_pair([*training[task], *EVEN, "--batch-size", 8], tmp_path / "two"):
         assert command.wait() == 0, command.text
     assert_same(result(tmp_path / "two"), expected)
+    # validation too: 3 batches in one process, 5 in two
+    assert (("valid", "_nar_loss") in expected[1]) == (task == "bang")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import List, Optional
 
 import torch
@@ -14,6 +15,8 @@ from omegaconf import II
 from ..errors import BangError
 from ..modules.streams import empty_prefix_chain
 from .chunked_cross_entropy import chunked_cross_entropy
+
+MODES = ("streams", "nar")  # what an update may train
 
 
 @dataclass
@@ -50,8 +53,13 @@ def trains_nar(nar_ratio: float, seed: int, update: int) -> bool:
 class NStreamLoss(FairseqCriterion):
     """Mean cross-entropy over all (stream, target) pairs that the chains predict.
 
-    A training update takes either the streams or, at rate ``--nar-ratio``, pure NAR; validation computes
-    both that are trained and weights them by the ratio.
+    A training update takes either the streams or, at rate ``--nar-ratio``, pure NAR, and is divided by its own sample
+    size. The loss that is logged is what updates minimise in expectation: the mean over the pairs of the streams and
+    that over the pairs of NAR, weighted by how often an update takes each. Validation computes both.
+
+    With ``--sentence-avg`` a sum over target tokens is divided by the number of sentences, as by fairseq's own
+    criterions; the pairs of a sentence then share the weight of its tokens, so that an update of many streams weighs no
+    more than one of NAR.
 
     Raises:
         BangError: for values out of range.
@@ -86,26 +94,24 @@ class NStreamLoss(FairseqCriterion):
     def forward(self, model, sample, reduce=True):
         """
         Returns:
-            the summed loss, its sample size and the values to log.
+            the summed loss, its sample size and the values to log; in validation the loss and size whose quotient is
+            the expected loss of this batch.
         """
+        shares = {"streams": 1 - self.nar_ratio, "nar": self.nar_ratio}
         if model.training:
-            nar = trains_nar(self.nar_ratio, self.seed, model.num_updates)
-            shares = {"nar" if nar else "streams": 1.0}
+            modes = ["nar" if trains_nar(self.nar_ratio, self.seed, model.num_updates) else "streams"]
         else:
-            shares = {"streams": 1 - self.nar_ratio, "nar": self.nar_ratio}
-        log = {"ntokens": sample["ntokens"], "nsentences": sample["target"].size(0)}
-        loss, sample_size = 0.0, 0.0
-        for mode, share in shares.items():
-            if share == 0:
-                continue
-            part, size, part_log = self.mode_loss(model, sample, mode)
-            loss = loss + share * part
-            sample_size += share * size
-            log.update(part_log)
-        if self.sentence_avg:
-            sample_size = log["nsentences"]
-        log["loss"], log["sample_size"] = utils.item(loss.data), sample_size
-        return loss, sample_size, log
+            modes = [mode for mode, share in shares.items() if share]
+        log = {"ntokens": sample["ntokens"], "nsentences": sample["target"].size(0), "batches": 1}
+        parts = []
+        for mode in modes:
+            loss, size, statistics = self.mode_loss(model, sample, mode)
+            parts.append((shares[mode], loss, size))
+            log |= {f"{mode}_loss": loss.detach(), f"{mode}_size": size, f"{mode}_share": shares[mode], **statistics}
+        (share, loss, sample_size), *others = parts
+        for other_share, other, size in others:
+            loss = share * loss + other_share * other * (sample_size / (size + (size == 0)))
+        return loss, sample_size, {**log, "loss": loss.detach(), "sample_size": sample_size}
 
     def mode_loss(self, model, sample, mode: str):
         """Weighted sum of losses over one batch.
@@ -115,7 +121,8 @@ class NStreamLoss(FairseqCriterion):
                 the empty prefix).
 
         Returns:
-            the sum, the weight of all pairs that it stands for, and statistics to log.
+            the sum, its sample size (the weight of all pairs that it stands for, or the number of sentences) and
+            statistics to log.
         """
         inputs, target = sample["net_input"], sample["target"]
         real = target.ne(self.padding_idx)
@@ -126,8 +133,13 @@ class NStreamLoss(FairseqCriterion):
         else:
             chains = self.chain_lengths(sample, real)
             weight_of_stream = torch.tensor([0.0, *self.stream_weights])
-            size = weight_of_stream.cumsum(0).to(chains.device)[chains].sum().item()
+            weight_of_sentence = weight_of_stream.cumsum(0).to(chains.device)[chains].sum(1)
+            size = weight_of_sentence.sum()
             chains, anchor_weight = self.pick_anchors(chains, sample, model)
+            if self.sentence_avg:
+                per_token = real.sum(1) / weight_of_sentence.masked_fill(weight_of_sentence == 0, torch.inf)
+                weight = per_token.unsqueeze(1).expand_as(chains)
+                anchor_weight = weight if anchor_weight is None else anchor_weight * weight
             streams = model.decoder.teacher_forcing(
                 inputs["prev_output_tokens"], chains, positions=inputs.get("positions")
             )
@@ -145,13 +157,15 @@ class NStreamLoss(FairseqCriterion):
             row_weight,
             self.epsilon,
         )
+        everything = torch.ones_like(stream, dtype=torch.bool)
         if mode == "nar":
-            return loss, float(len(stream)), _statistics("nar", nll, correct)
-        log = _statistics("all", nll, correct)
-        for k in {1, self.ngram}:
-            name = "ar" if k == 1 else f"stream{k}"
-            log.update(_statistics(name, nll[stream == k], correct[stream == k]))
-        return loss, size, log
+            size, log = float(len(stream)), _statistics("nar", nll, correct, everything)
+        else:
+            log = _statistics("ar", nll, correct, stream == 1)
+            if self.ngram > 1:
+                log |= _statistics(f"stream{self.ngram}", nll, correct, stream == self.ngram)
+                log |= _statistics("all", nll, correct, everything)
+        return loss, float(len(target)) if self.sentence_avg else size, log
 
     def chain_lengths(self, sample, real):
         """Elements of the chain after every slot: at most ``ngram``, and never past the sentence (or, in
@@ -178,36 +192,74 @@ class NStreamLoss(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
-        """Log loss, negative log-likelihood (base 2) and accuracy (percent) of AR (stream 1), the last
-        stream, all streams and NAR."""
+        """Log, all in base 2 and accuracy in percent:
 
-        def total(key):
-            return sum(log.get(key, 0) for log in logging_outputs)
-
-        size = total("sample_size")
-        metrics.log_scalar("loss", total("loss") / (size or 1) / math.log(2), size, round=3)
-        pairs = total("all_pairs") + total("nar_pairs")
-        nll = total("all_nll") + total("nar_nll")
-        metrics.log_scalar("nll_loss", nll / (pairs or 1) / math.log(2), pairs, round=3)
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        names = {key[: -len("_pairs")] for log in logging_outputs for key in log if key.endswith("_pairs")}
-        for name in sorted(names):
-            pairs = total(f"{name}_pairs")
-            if pairs and not (name == "all" and not any(n.startswith("stream") for n in names)):
-                metrics.log_scalar(f"{name}_nll", total(f"{name}_nll") / pairs / math.log(2), pairs, round=3)
-                metrics.log_scalar(f"{name}_accuracy", 100.0 * total(f"{name}_correct") / pairs, pairs, round=2)
+        - ``loss``: the expected loss of an update;
+        - ``nll_loss`` and ``ppl``: of AR, as fairseq's other models have them, or of NAR where it alone is trained;
+        - ``<name>_nll`` and ``<name>_accuracy`` of ``ar``, ``nar``, ``stream<ngram>`` and ``all`` streams together;
+        - ``nar_ppl`` and ``stream<ngram>_ppl``.
+        """
+        total = _totals(logging_outputs)
+        share = {mode: total[f"{mode}_share"] / (total["batches"] or 1) for mode in MODES if f"{mode}_share" in total}
+        for mode in share:
+            size = total[f"{mode}_size"]
+            metrics.log_scalar(f"_{mode}_loss", total[f"{mode}_loss"] / (size or 1) / math.log(2), size)
+            metrics.log_scalar(f"_{mode}_share", share[mode])
+        metrics.log_derived("loss", _expected_loss, priority=10)
+        names = {key.removesuffix("_pairs") for key in total if key.endswith("_pairs") and total[key]}
+        single = "ar" if "ar_pairs" in total else "nar" if share.get("nar") == 1 else None
+        for name in sorted(names, key=lambda name: (name != single, name)):
+            pairs = total[f"{name}_pairs"]
+            nll = total[f"{name}_nll"] / pairs / math.log(2)
+            for key, ppl in [("nll_loss", "ppl")] * (name == single) + [(f"{name}_nll", f"{name}_ppl")]:
+                metrics.log_scalar(key, nll, pairs, round=3)
+                if ppl not in ("ar_ppl", "all_ppl"):
+                    metrics.log_derived(ppl, partial(_perplexity, nll=key))
+            metrics.log_scalar(f"{name}_accuracy", 100.0 * total[f"{name}_correct"] / pairs, pairs, round=2)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return True
 
 
-def _statistics(name: str, nll, correct) -> dict:
+def _statistics(name: str, nll, correct, counted) -> dict:
+    """Sums over the pairs ``counted``, left on their device."""
     return {
-        f"{name}_nll": utils.item(nll.sum()),
-        f"{name}_correct": utils.item(correct.sum()),
-        f"{name}_pairs": len(nll),
+        f"{name}_nll": (nll * counted).sum(),
+        f"{name}_correct": (correct & counted).sum(),
+        f"{name}_pairs": counted.sum(),
     }
+
+
+def _totals(logging_outputs) -> dict:
+    """Sums over batches and workers, fetched from their device in one go."""
+    total = {}
+    for log in logging_outputs:
+        for key in log:
+            if key == "batches" or key.rpartition("_")[2] in ("loss", "size", "share", "nll", "correct", "pairs"):
+                total[key] = total.get(key, 0) + log[key]
+    tensors = {key: value for key, value in total.items() if torch.is_tensor(value)}
+    if tensors:
+        total.update(zip(tensors, torch.stack([value.double() for value in tensors.values()]).tolist()))
+    return total
+
+
+def _mean(meters, key: str) -> Optional[float]:
+    """What a meter holds, or None if nothing was logged since it was reset."""
+    return meters[key].avg if key in meters and meters[key].val is not None else None
+
+
+def _expected_loss(meters) -> Optional[float]:
+    """Of the kinds of update that were logged, weighted by their shares."""
+    parts = [(_mean(meters, f"_{mode}_share"), _mean(meters, f"_{mode}_loss")) for mode in MODES]
+    parts = [(share, loss) for share, loss in parts if loss is not None]
+    total = sum(share for share, _ in parts)
+    return round(sum(share * loss for share, loss in parts) / total, 3) if total else None
+
+
+def _perplexity(meters, nll: str) -> Optional[float]:
+    mean = _mean(meters, nll)
+    return None if mean is None else utils.get_perplexity(mean)
 
 
 @register_criterion("ngram_language_loss_NAR_mixed", dataclass=NStreamLossConfig)

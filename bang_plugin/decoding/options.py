@@ -1,7 +1,10 @@
 """From a task's and fairseq's generation options to a generator."""
 
+import copy
 import logging
 from functools import partial
+
+from omegaconf import ValidationError
 
 from ..errors import BangError
 from ..models.bang import BangModel
@@ -33,6 +36,31 @@ def check_task_options(cfg) -> None:
         raise BangError(f"--confidence is a probability (above 1: greedy AR), not {cfg.confidence}")
     refused = {name: option for name, option in TASK_OPTIONS.items() if option.refused}
     check(refused, cfg, cfg.decoding, scoring=False)  # the warnings wait until something is written
+
+
+def set_option(cfg, name: str, value) -> None:
+    """
+    Raises:
+        BangError: for a value that the option cannot have.
+    """
+    try:
+        setattr(cfg, name, value)
+    except ValidationError as error:
+        raise BangError(f"{name}={value!r}: {str(error).splitlines()[0]}") from error
+
+
+def with_options(task, chosen: dict):
+    """A copy of a task under decoding options of its own; it shares all else with ``task``.
+
+    Raises:
+        BangError: for values out of range, or options that the decoding has no meaning for.
+    """
+    view = copy.copy(task)
+    view.cfg = copy.copy(task.cfg)
+    for name, value in chosen.items():
+        set_option(view.cfg, name, value)
+    check_task_options(view.cfg)
+    return view
 
 
 def check_generation_options(cfg, args) -> None:

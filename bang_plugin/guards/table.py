@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from .. import checkpoints, errors
-from . import binarised, launch, loading, log_level, resuming, saving, splits, text_input, training_faults
+from . import (
+    best_checkpoint,
+    binarised,
+    launch,
+    loading,
+    log_level,
+    resuming,
+    saving,
+    splits,
+    text_input,
+    training_faults,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +79,12 @@ CHANGES = (
         "load_model_ensemble_and_task",
         checkpoints.existing,
         "a --path that is missing ends in a traceback",
+    ),
+    Change(
+        "fairseq.checkpoint_utils",
+        "load_checkpoint",
+        best_checkpoint.guarded,
+        "a metric that is not logged ends in a traceback after an epoch; the best of another objective stays best",
     ),
     Change(
         "fairseq.checkpoint_utils",
@@ -153,6 +170,12 @@ CHANGES = (
         "train_step",
         training_faults.guarded,
         "numbers out of range end in a traceback, or on a CPU in another error",
+    ),
+    Change(
+        "fairseq.logging.meters:MetersDict",
+        "get_smoothed_values",
+        training_faults.known_values,
+        "what was not computed in an interval is logged as None",
     ),
     Change(
         "fairseq.file_chunker_utils",

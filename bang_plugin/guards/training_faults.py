@@ -30,6 +30,20 @@ def guarded(train_step):
     return step
 
 
+def known_values(get_smoothed_values):
+    """fairseq's ``MetersDict.get_smoothed_values``, without meters that hold nothing.
+
+    Those of NAR do when no update of an interval trained it.
+    """
+
+    @functools.wraps(get_smoothed_values)
+    def known(self):
+        values = get_smoothed_values(self)
+        return type(values)((name, value) for name, value in values.items() if value is not None)
+
+    return known
+
+
 def _behind(error, kind):
     """The error of that kind that this one is, or was raised while handling."""
     while error is not None and not isinstance(error, kind):

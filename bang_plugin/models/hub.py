@@ -9,10 +9,10 @@ from fairseq.dataclass.configs import GenerationConfig
 from fairseq.hub_utils import GeneratorHubInterface
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from fairseq.tasks.fairseq_task import StatefulContainer
-from omegaconf import DictConfig, OmegaConf, ValidationError
+from omegaconf import DictConfig, OmegaConf
 
 from ..decoding.option_table import near
-from ..decoding.options import check_task_options
+from ..decoding.options import set_option, with_options
 from ..errors import BangError
 from ..guards import table
 
@@ -77,7 +77,7 @@ class BangHub(GeneratorHubInterface):
         chosen = {name: options.pop(name) for name in DECODING_OPTIONS if name in options}
         probe = copy.deepcopy(self.cfg.generation)
         for name in options.keys() & GenerationConfig.__dataclass_fields__.keys():
-            _set(probe, name, options[name])
+            set_option(probe, name, options[name])
         results = self._with_options(chosen)._generate(tokens, beam, verbose, skip_invalid_size_inputs, options)
         for hypotheses in results:
             for hypothesis in hypotheses:
@@ -91,11 +91,7 @@ class BangHub(GeneratorHubInterface):
         """The same models under decoding options of its own."""
         view = object.__new__(type(self))
         view.__dict__ = dict(self.__dict__)
-        view.task = copy.copy(self.task)
-        view.task.cfg = copy.copy(self.task.cfg)
-        for name, value in chosen.items():
-            _set(view.task.cfg, name, value)
-        check_task_options(view.task.cfg)
+        view.task = with_options(self.task, chosen)
         return view
 
     @torch.no_grad()
@@ -165,17 +161,6 @@ def _plain(cfg: DictConfig) -> dict:
 
 def _typed(dataclass, values) -> DictConfig:
     return OmegaConf.merge(OmegaConf.structured(dataclass), values)
-
-
-def _set(cfg: DictConfig, name: str, value) -> None:
-    """
-    Raises:
-        BangError: for a value that the option cannot have.
-    """
-    try:
-        setattr(cfg, name, value)
-    except ValidationError as error:
-        raise BangError(f"{name}={value!r}: {str(error).splitlines()[0]}") from error
 
 
 def _check_names(options: dict, known: set) -> None:

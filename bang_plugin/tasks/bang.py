@@ -23,6 +23,7 @@ from .data_folders import check_folders
 from .dictionary_check import DictionaryCheck
 from .guarded_task import GuardedTask
 from .repeatable_batches import RepeatableBatches
+from .validation_bleu import ValidationBleu
 
 
 @dataclass
@@ -38,6 +39,13 @@ class BangConfig(TranslationConfig):
     confidence: float = field(
         default=0.9,
         metadata={"help": "probability from which adaptive keeps a drafted token; 0: semi_nar, above 1: greedy AR"},
+    )
+    eval_decodings: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "with --eval-bleu: decodings to validate by, comma-separated, each logged as <decoding>_bleu, the "
+            "first as bleu too; their options go into --eval-bleu-args; default: --decoding"
+        },
     )
     collapse_repeats: bool = field(
         default=False, metadata={"help": "drop generated tokens that repeat their predecessor (not with ar)"}
@@ -63,7 +71,7 @@ class BangConfig(TranslationConfig):
 
 
 @register_task("bang", dataclass=BangConfig)
-class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, TranslationTask):
+class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, TranslationTask):
     """fairseq's translation task with BANG's decoding modes, checked input and BERT dictionaries."""
 
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):

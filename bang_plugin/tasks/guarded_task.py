@@ -7,6 +7,8 @@ from ..guards import table
 class GuardedTask:
     """Task mix-in: each of fairseq's commands calls one of these first, and then nothing is left to guard too late."""
 
+    objective: dict | None = None  # what the best checkpoint is the best of, see guards/best_checkpoint.py
+
     @classmethod
     def add_args(cls, parser):
         table.install()
@@ -26,3 +28,7 @@ class GuardedTask:
     def build_dictionary(cls, filenames, *args, **kwargs):
         table.install()
         return super().build_dictionary(filenames, *args, **kwargs)
+
+    def get_checkpoint_dict(self) -> dict:
+        """What fairseq adds to a checkpoint's ``extra_state``."""
+        return {"objective": self.objective}

@@ -1,14 +1,19 @@
 """The criterion's options and its choice between AR and NAR."""
 
+import json
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
+from fairseq import metrics
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq.modules import FairseqDropout
 
 from bang_plugin.criterions.nstream_loss import NStreamLoss, trains_nar
 from bang_plugin.errors import BangError
-from tests.conftest import build_reference_model
+from tests.command_line import fairseq
+from tests.conftest import SMALL, build_reference_model
 
 
 def test_nar_updates_follow_ratio_seed_and_update():
@@ -34,10 +39,83 @@ def test_training_and_validation_modes(model, batch, make_task):
         assert ("ar_pairs" in log) != ("nar_pairs" in log)
 
 
-def test_sentence_average(model, batch, make_task):
-    _, by_token, _ = NStreamLoss(make_task())(model, batch)
-    _, by_sentence, _ = NStreamLoss(make_task(), sentence_avg=True)(model, batch)
-    assert (by_token, by_sentence) == (17, 3)
+def split(batch, pad):
+    """The batch's sentences one at a time, as batches without padding in the target."""
+    for k, target in enumerate(batch["target"]):
+        length = int(target.ne(pad).sum())
+        inputs = {name: value[k : k + 1] for name, value in batch["net_input"].items()}
+        inputs["prev_output_tokens"] = inputs["prev_output_tokens"][:, :length]
+        yield {**batch, "id": batch["id"][k : k + 1], "net_input": inputs, "target": target[None, :length]}
+
+
+def logged(outputs) -> dict:
+    """Metrics of a validation set whose batches were logged one after the other."""
+    with metrics.aggregate(new_root=True) as found:
+        for output in outputs:
+            NStreamLoss.reduce_metrics([output])
+    return found.get_smoothed_values()
+
+
+@pytest.mark.parametrize("sentence_avg", [False, True])
+def test_validation_loss_is_what_updates_minimise(model, batch, make_task, reference, sentence_avg):
+    """In expectation, over a set of several batches: a mean over streams and one over NAR, whatever their pairs."""
+    options = {"ngram": 4, "label_smoothing": 0.1, "sentence_avg": sentence_avg}
+    sentences = list(split(batch, reference.meta["pad"]))
+    parts = []
+    for nar_ratio in (0.0, 1.0):
+        criterion = NStreamLoss(make_task(), nar_ratio=nar_ratio, **options)
+        losses, sizes, _ = zip(*(criterion(model, sentence) for sentence in sentences))
+        parts.append((sum(losses) / sum(sizes)).item() / math.log(2))
+    assert abs(parts[0] - parts[1]) > 0.04
+    mixed = NStreamLoss(make_task(), nar_ratio=0.3, **options)
+    found = logged(mixed(model, sentence)[2] for sentence in sentences)
+    assert found["loss"] == pytest.approx(0.7 * parts[0] + 0.3 * parts[1], abs=6e-4)
+    # two workers, one of which has run out of batches
+    outputs = [mixed(model, sentence)[2] for sentence in sentences]
+    together = {name: outputs[0][name] + outputs[1][name] for name in outputs[0]}
+    assert logged([together, outputs[2]])["loss"] == found["loss"]
+    loss, size, _ = mixed(model, sentences[0])
+    assert (loss / size).item() / math.log(2) == pytest.approx(logged([outputs[0]])["loss"], abs=6e-4)
+
+
+def test_names_of_what_is_logged(model, batch, make_task):
+    """``nll_loss`` and ``ppl`` are fairseq's own of the AR model; each other part has names of its own."""
+    plain = CrossEntropyCriterion(make_task(), sentence_avg=True)
+    with metrics.aggregate(new_root=True) as expected:
+        plain.reduce_metrics([plain(model, batch)[2]])
+    nar = logged([NStreamLoss(make_task(), nar_ratio=1.0, label_smoothing=0.1)(model, batch)[2]])
+    found = logged([NStreamLoss(make_task(), ngram=4, nar_ratio=0.3, label_smoothing=0.1)(model, batch)[2]])
+    for name in ("nll_loss", "ppl"):
+        assert found[name] == pytest.approx(expected.get_smoothed_value(name), rel=1e-3)
+    assert found["nar_nll"] == nar["nar_nll"] == nar["nll_loss"] and found["nar_ppl"] == nar["ppl"]
+    assert {"ar_nll", "stream4_nll", "stream4_ppl", "stream4_accuracy", "all_nll", "nar_accuracy"} <= found.keys()
+    assert not {"ar_nll", "stream4_nll"} & nar.keys()
+
+
+def test_training_logs_parts_apart_and_nothing_as_none(toy_data, tmp_path, caplog):
+    """With fairseq's defaults, at every update: an update of NAR says nothing of AR and the other way round."""
+    caplog.set_level("INFO")
+    base = [toy_data / "bin", "--task", "bang", *SMALL, "--no-save", "--max-update", 8, "--batch-size", 16]
+    options = ["--log-interval", 1, "--log-format", "json", "--ngram", 2, "--nar-ratio", 0.5, "--disable-validation"]
+    fairseq("train", *base, *options)
+    assert "None" not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("train_inner"))
+    lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "train_inner"]
+    kinds = [trains_nar(0.5, 1, update) for update in range(8)]
+    assert len(set(kinds)) == 2 and len(lines) == 8
+    for line, nar in zip(lines, kinds):
+        assert {"loss", "nar_nll" if nar else "nll_loss", "nar_ppl" if nar else "ppl"} <= line.keys()
+        assert not {"nll_loss", "ppl", "stream2_nll"} & line.keys() if nar else "nar_nll" not in line
+
+
+def test_sentence_average(model, batch, make_task, reference):
+    """A sum over target tokens by sentences, in both kinds of update: a sentence's streams share its tokens' weight."""
+    sentences = list(split(batch, reference.meta["pad"]))
+    for options in ({"ngram": 1}, {"ngram": 4}, {"ngram": 3, "stream_weights": [1.0, 0.5, 2.0]}, {"nar_ratio": 1.0}):
+        by_token = NStreamLoss(make_task(), **options)
+        loss, size, _ = NStreamLoss(make_task(), sentence_avg=True, **options)(model, batch)
+        parts = [(by_token(model, sentence), sentence["target"].numel()) for sentence in sentences]
+        assert size == len(sentences)
+        assert loss.item() == pytest.approx(sum(tokens * (x / n).item() for (x, n, _), tokens in parts), rel=1e-5)
 
 
 def chain_targets(target, pad, n):

@@ -85,7 +85,7 @@ def step(reference, make_task):
         loss, size, _ = criterion(model, make_batch(reference, sources, targets))
         loss.backward()
         gradients = [p.grad.abs().max() for p in model.parameters() if p.grad is not None]
-        return loss.item(), size, max(gradients, default=torch.tensor(0.0)).item()
+        return loss.item(), float(size), max(gradients, default=torch.tensor(0.0)).item()
 
     return run
 
