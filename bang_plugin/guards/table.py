@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from .. import checkpoints, errors
-from . import binarised, launch, log_level, saving, text_input, training_faults
+from .. import checkpoints
+from . import batches, binarised, last_line, launch, log_level, saving, text_input, training_faults
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,12 @@ CHANGES = (
         "damaged data and data of another dictionary train silently",
     ),
     Change(
+        "fairseq.data.data_utils",
+        "batch_by_size",
+        batches.guarded,
+        "--required-batch-size-multiple 0 divides by it, in C: the process is killed",
+    ),
+    Change(
         "fairseq.binarizer:FileBinarizer",
         "multiprocess_dataset",
         binarised.guarded_write,
@@ -123,7 +129,7 @@ CHANGES = (
 
 def install() -> None:
     """Apply the table, once; what has been imported since the last call is changed by the next."""
-    errors.install()
+    last_line.install()
     log_level.install()
     for change in CHANGES:
         for owner in _owners(change):
