@@ -8,7 +8,9 @@ setup(
     name="bang_plugin",
     version="0.1.0",
     description="BANG for fairseq: one encoder-decoder for autoregressive and non-autoregressive generation",
-    packages=find_packages(include=["bang_plugin", "bang_plugin.*"]),
+    # Hydra looks for plugins of its own in the namespace package hydra_plugins
+    packages=[*find_packages(include=["bang_plugin", "bang_plugin.*"]), "hydra_plugins"],
+    package_dir={"hydra_plugins": "bang_plugin/hydra/hydra_plugins"},
     entry_points={"console_scripts": ["bang = bang_plugin.__main__:main"]},
     python_requires=">=3.11,<3.13",
     install_requires=[

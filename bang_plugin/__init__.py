@@ -2,17 +2,23 @@
 
 ``fairseq-train --user-dir bang_plugin …`` imports this package, which registers the model, the criterion,
 the optimizer and the tasks, and lets torch read their checkpoints. Nothing of fairseq is changed before one of
-the tasks is used, see ``guards/table.py``.
+the tasks is used, see ``guards/table.py``; a command line that names one is told its mistakes by
+``guards/last_line.py`` from here on.
 """
+
+from fairseq.tasks import TASK_REGISTRY
 
 from . import checkpoints
 from .criterions import nstream_loss  # noqa: F401  (fairseq imports tasks and models by itself)
 from .data import wordpiece  # noqa: F401
+from .guards import last_line
 from .models import bang as _model  # noqa: F401
 from .optim import torch_adamw  # noqa: F401
 from .tasks import bang as _bang_task  # noqa: F401
 from .tasks import bang_pretraining  # noqa: F401
+from .tasks.guarded_task import GuardedTask
 
 checkpoints.allow_classes()
+last_line.install_if_chosen([name for name, task in TASK_REGISTRY.items() if issubclass(task, GuardedTask)])
 
 __version__ = "0.1.0"

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from .command_line import PLUGIN
+
 SCRIPT = """
 import sys
 import fairseq_cli.interactive
@@ -16,6 +18,9 @@ def guarded(function):
     return hasattr(getattr(function, "__func__", function), "is_bang_guard")
 
 hook, before = sys.excepthook, [there(change) for change in table.CHANGES]
+from types import SimpleNamespace
+from fairseq import utils
+utils.import_user_module(SimpleNamespace(user_dir="{plugin}"))
 import bang_plugin
 assert [there(change) for change in table.CHANGES] == before and sys.excepthook is hook, "changed by the import"
 assert not any(guarded(f) for functions in before for f in functions)
@@ -31,7 +36,8 @@ assert [there(change) for change in table.CHANGES] == once, "changed twice"
 
 
 def run(use: str):
-    result = subprocess.run([sys.executable, "-c", SCRIPT.replace("{use}", use)], capture_output=True, text=True)
+    script = SCRIPT.replace("{use}", use).replace("{plugin}", PLUGIN)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 

@@ -1,6 +1,7 @@
 """Dictionaries: fairseq's own, or a BERT vocabulary file as the official release uses it."""
 
 import hashlib
+import os
 
 from fairseq.data import Dictionary
 
@@ -66,7 +67,8 @@ def read_symbols(path: str):
     except UnicodeDecodeError as error:
         raise BangError(f"{path}: not UTF-8 text ({error})") from error
     except OSError as error:
-        raise BangError(f"{path}: {error.strerror}; is this a folder that fairseq-preprocess wrote?") from error
+        hint = "; is this a folder that fairseq-preprocess wrote?" if os.path.basename(path).startswith("dict.") else ""
+        raise BangError(f"{path}: {error.strerror}{hint}") from error
 
 
 def load_dictionary(path: str) -> Dictionary:

@@ -7,14 +7,13 @@ reports success. Here ``--cpu --distributed-world-size 2`` and ``torchrun`` do w
 import functools
 import logging
 import os
-import re
 import socket
 
 import torch
 from fairseq.distributed import utils as distributed_utils
 
 from ..errors import BangError
-from . import resuming
+from . import last_line, resuming
 from .splits import refuse_shards
 
 logger = logging.getLogger(__name__)
@@ -31,9 +30,9 @@ def guarded(call_main):
         refuse_shards(cfg)
         options = cfg.distributed_training
         launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
-        if main.__module__ == "fairseq_cli.train" and (cfg.common.cpu or not torch.cuda.is_available()):
-            _check_precision(cfg.common)
         if resuming.is_training(main):
+            if cfg.common.cpu or not torch.cuda.is_available():
+                _check_precision(cfg.common)
             resuming.prepare(cfg)
         main = functools.partial(_with_guards, main)
         if cfg.common.cpu and not launched and options.distributed_world_size == torch.cuda.device_count():
@@ -68,7 +67,7 @@ def _with_guards(main, cfg, **kwargs):
     from . import table  # which names this module
 
     table.install()
-    return main(cfg, **kwargs)
+    return last_line.wrapped(main, cfg, **kwargs)
 
 
 def _check_precision(common) -> None:
@@ -90,14 +89,14 @@ def spawn(processes: int, main, cfg, kwargs) -> None:
     """Run ``main`` in that many new processes; all end when one does so with an error.
 
     Raises:
-        BangError: as one of them did, or if one was killed.
+        BangError: if one was killed.
+        ProcessRaisedException: with the traceback of the one that failed.
     """
     try:
-        torch.multiprocessing.spawn(distributed_utils.distributed_main, (main, cfg, kwargs), nprocs=processes)
-    except torch.multiprocessing.ProcessRaisedException as error:
-        known = re.search(r"^bang_plugin\.errors\.BangError: (.*)$", str(error), re.M)
-        if known:
-            raise BangError(known[1]) from None
-        raise
+        torch.multiprocessing.spawn(_in_a_new_process, (main, cfg, kwargs), nprocs=processes)
     except torch.multiprocessing.ProcessExitedException as error:
         raise BangError(f"training {error}, perhaps for want of memory; the others were ended") from None
+
+
+def _in_a_new_process(number, main, cfg, kwargs) -> None:
+    last_line.wrapped(functools.partial(distributed_utils.distributed_main, number, main), cfg, kwargs)

@@ -18,11 +18,14 @@ def complete(batch_by_size):
     That batch is kept: every sentence is in exactly one batch.
 
     Raises:
-        BangError: if a sentence does not fit into a batch by itself.
+        BangError: if a sentence does not fit into a batch by itself, or the multiple is none.
     """
 
     @functools.wraps(batch_by_size)
     def guarded(indices, *args, fixed_shapes=None, **kwargs):
+        multiple = kwargs.get("required_batch_size_multiple", 1)
+        if multiple < 1:  # fairseq divides by it, in C, and the process is killed
+            raise BangError(f"--required-batch-size-multiple {multiple}: must be at least 1")
         indices = indices if isinstance(indices, np.ndarray) else np.fromiter(indices, dtype=np.int64)
         if not len(indices):
             return []

@@ -11,10 +11,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from .. import checkpoints, errors
+from .. import checkpoints
 from . import (
     best_checkpoint,
     binarised,
+    last_line,
     launch,
     loading,
     log_level,
@@ -208,7 +209,7 @@ CHANGES = (
 
 def install() -> None:
     """Apply the table, once; what has been imported since the last call is changed by the next."""
-    errors.install()
+    last_line.install()
     log_level.install()
     for change in CHANGES:
         for owner in _owners(change):

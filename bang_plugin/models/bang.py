@@ -1,6 +1,7 @@
 """The registered model ``bang``: configuration, presets and construction."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Optional
 
 import torch
@@ -20,16 +21,36 @@ from .decoder import BangDecoder
 from .encoder import BangEncoder
 
 
+def _sizes(layers: int, embed_dim: int, ffn_embed_dim: int, attention_heads: int) -> dict[str, int]:
+    sizes = dict(layers=layers, embed_dim=embed_dim, ffn_embed_dim=ffn_embed_dim, attention_heads=attention_heads)
+    return {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in sizes.items()}
+
+
+PRESETS = {
+    "bang_tiny": _sizes(3, 192, 768, 4),
+    "bang_small": _sizes(6, 384, 1536, 6),
+    "bang_base": _sizes(6, 768, 3072, 12),
+    "bang_large": _sizes(12, 1024, 4096, 16),
+    "bang_ar_nar_mixed_base": _sizes(6, 768, 3072, 12),  # the release's name
+}
+
+
 @dataclass
 class BangModelConfig(FairseqDataclass):
-    encoder_embed_dim: int = field(default=768, metadata={"help": "model dimension of the encoder"})
-    encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "inner dimension of its feed-forward parts"})
-    encoder_layers: int = field(default=6, metadata={"help": "number of encoder layers"})
-    encoder_attention_heads: int = field(default=12, metadata={"help": "attention heads of the encoder"})
-    decoder_embed_dim: int = field(default=768, metadata={"help": "model dimension of the decoder"})
-    decoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "inner dimension of its feed-forward parts"})
-    decoder_layers: int = field(default=6, metadata={"help": "number of decoder layers"})
-    decoder_attention_heads: int = field(default=12, metadata={"help": "attention heads of the decoder"})
+    """Sizes that are not given are the preset's, and those of ``bang_base`` where none is named."""
+
+    encoder_embed_dim: Optional[int] = field(default=None, metadata={"help": "model dimension of the encoder"})
+    encoder_ffn_embed_dim: Optional[int] = field(
+        default=None, metadata={"help": "inner dimension of its feed-forward parts"}
+    )
+    encoder_layers: Optional[int] = field(default=None, metadata={"help": "number of encoder layers"})
+    encoder_attention_heads: Optional[int] = field(default=None, metadata={"help": "attention heads of the encoder"})
+    decoder_embed_dim: Optional[int] = field(default=None, metadata={"help": "model dimension of the decoder"})
+    decoder_ffn_embed_dim: Optional[int] = field(
+        default=None, metadata={"help": "inner dimension of its feed-forward parts"}
+    )
+    decoder_layers: Optional[int] = field(default=None, metadata={"help": "number of decoder layers"})
+    decoder_attention_heads: Optional[int] = field(default=None, metadata={"help": "attention heads of the decoder"})
     activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(
         default="gelu", metadata={"help": "activation of the feed-forward parts"}
     )
@@ -84,6 +105,7 @@ class BangModel(FairseqEncoderDecoderModel):
         """
         table.install()
         cfg = OmegaConf.merge(OmegaConf.structured(cls.config), checkpoints.known_fields(cfg, cls.config))
+        _fill(cfg, PRESETS["bang_base"])
         # checked, and from here on without the classes that fairseq makes up, which cannot be pickled
         cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         dictionary = task.source_dictionary
@@ -188,25 +210,13 @@ def _check_length(tokens: Tensor, padding_idx: int, limit: int, side: str) -> No
         raise BangError(f"{longest} tokens of a {side} are more than --max-{side}-positions {limit}")
 
 
-def _preset(layers: int, dim: int, ffn: int, heads: int):
-    """A preset: sizes of both sides unless the command line gives them."""
-
-    def apply(args):
-        for side in ("encoder", "decoder"):
-            sizes = {"layers": layers, "embed_dim": dim, "ffn_embed_dim": ffn, "attention_heads": heads}
-            for key, value in sizes.items():
-                key = f"{side}_{key}"
-                if getattr(args, key, None) is None:
-                    setattr(args, key, value)
-
-    return apply
+def _fill(args, sizes: dict[str, int]) -> None:
+    """Set the sizes that the command line, a file for Hydra or a checkpoint leaves open."""
+    for name, value in sizes.items():
+        if getattr(args, name, None) is None:
+            setattr(args, name, value)
 
 
-for _name, _sizes in {
-    "bang_tiny": (3, 192, 768, 4),
-    "bang_small": (6, 384, 1536, 6),
-    "bang_base": (6, 768, 3072, 12),
-    "bang_large": (12, 1024, 4096, 16),
-    "bang_ar_nar_mixed_base": (6, 768, 3072, 12),  # the release's name
-}.items():
-    register_model_architecture("bang", _name)(_preset(*_sizes))
+for _name, _preset in PRESETS.items():
+    # fairseq calls it with the parsed command line, and with Hydra's configuration before it builds the model
+    register_model_architecture("bang", _name)(partial(_fill, sizes=_preset))

@@ -117,7 +117,9 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
         try:
             super().load_dataset(split, epoch, combine, **kwargs)
         except FileNotFoundError as error:
-            raise BangError(f"{error}: fairseq-preprocess wrote no such split") from error
+            raise BangError(
+                f"{error}: fairseq-preprocess wrote no such split; see --train-subset, --valid-subset, --gen-subset"
+            ) from error
         except AssertionError as error:
             raise BangError(f"{self.cfg.data}, {split}: {error}; binarise both sides again") from error
         sizes = self.datasets[split].sizes

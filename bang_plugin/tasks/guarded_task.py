@@ -1,5 +1,7 @@
 """Puts the guards around fairseq when a task of ours is used, and not before."""
 
+import argparse
+
 from ..data.dictionary import load_dictionary
 from ..guards import table
 
@@ -11,7 +13,9 @@ class GuardedTask:
 
     @classmethod
     def add_args(cls, parser):
-        table.install()
+        # fairseq asks every task of a --user-dir for its options (for its own documentation), with a group of a parser
+        if isinstance(parser, argparse.ArgumentParser):
+            table.install()
         super().add_args(parser)
 
     @classmethod

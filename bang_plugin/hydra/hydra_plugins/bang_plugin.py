@@ -1,0 +1,47 @@
+"""Lets BANG's guards act from the beginning of fairseq-hydra-train, which imports ``common.user_dir`` late.
+
+Hydra finds this module by its place, the namespace package ``hydra_plugins``, and imports it in every program that
+uses Hydra. It does nothing unless the program is fairseq-hydra-train and the user's folder is this package.
+"""
+
+import functools
+import os
+import sys
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.utils import get_original_cwd
+
+COMMAND = "fairseq_cli.hydra_train"
+
+
+class BangPlugin(SearchPathPlugin):
+    """Hydra calls it once before it reads the configuration."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for module in (sys.modules.get(COMMAND), sys.modules["__main__"]):  # python -m names it __main__
+            spec = getattr(module, "__spec__", None)
+            if spec is not None and spec.name == COMMAND and not hasattr(module._hydra_main, "is_bang_guard"):
+                module._hydra_main = _guarded(module._hydra_main)
+
+
+def _guarded(hydra_main):
+    """fairseq-hydra-train's main function."""
+
+    @functools.wraps(hydra_main)
+    def guarded(cfg, **kwargs):
+        user_dir = HydraConfig.initialized() and cfg.common.user_dir
+        if user_dir and os.path.basename(os.path.normpath(user_dir)) == "bang_plugin":
+            from fairseq.utils import import_user_module
+
+            cfg.common.user_dir = os.path.join(get_original_cwd(), user_dir)
+            import_user_module(cfg.common)
+            # only now, since another copy of the package may be installed
+            from bang_plugin.guards import hydra_run
+
+            hydra_run.prepare(cfg)
+        return hydra_main(cfg, **kwargs)
+
+    guarded.is_bang_guard = True
+    return guarded
