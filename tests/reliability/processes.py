@@ -29,15 +29,19 @@ class Command:
     Args:
         log: file for what it prints.
         environment: variables to set.
+        folder: to run in.
         die_when_full: a write beyond the file-size limit kills the process in the midst of it, instead of failing.
         size_limit: the file-size limit in bytes from the beginning.
     """
 
-    def __init__(self, name, *arguments, log: Path, environment=None, die_when_full=False, size_limit=None):
+    def __init__(
+        self, name, *arguments, log: Path, environment=None, die_when_full=False, size_limit=None, folder=None
+    ):
         self.log = log
         log.write_text("")  # or what an earlier process printed would be taken for this one's
-        argv = [f"fairseq-{name}", *map(str, arguments), "--user-dir", PLUGIN]
-        options = (name, argv, str(log), environment or {}, die_when_full, size_limit)
+        user_dir = [] if name == "hydra_train" else ["--user-dir", PLUGIN]
+        argv = [f"fairseq-{name}", *map(str, arguments), *user_dir]
+        options = (name, argv, str(log), environment or {}, die_when_full, size_limit, folder)
         self.process = CONTEXT.Process(target=_run, args=options)
         self.process.start()
 
@@ -72,8 +76,10 @@ class Command:
         return self.log.read_text() if self.log.exists() else ""
 
 
-def _run(name, argv, log, environment, die_when_full, size_limit):
+def _run(name, argv, log, environment, die_when_full, size_limit, folder):
     os.environ.update(environment)
+    sys.path.append(f"{PLUGIN}/hydra")  # where an installed package has it, Hydra finds it by itself
+    os.chdir(folder or ".")
     if die_when_full:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     if size_limit is not None:
