@@ -9,6 +9,7 @@ import torch
 from fairseq import utils
 from fairseq.data import LanguagePairDataset, data_utils
 from fairseq.dataclass import ChoiceEnum
+from fairseq.search import DiverseBeamSearch
 from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
@@ -162,6 +163,9 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
         scoring = isinstance(generator, SequenceScorer)
         if scoring:
             check_targets(sample)
+        if isinstance(getattr(generator, "search", None), DiverseBeamSearch):
+            # which takes a sentence's number for its place in the batch
+            sample = {name: value for name, value in sample.items() if name != "id"}
         results = super().inference_step(generator, models, sample, prefix_tokens, constraints)
         if scoring:
             return results

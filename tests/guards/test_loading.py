@@ -1,5 +1,6 @@
 """Loading batches: how many processes, which masks, and every sentence once."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -20,7 +21,11 @@ BLOCKS = ["--task", "bang_pretraining", "--tokens-per-sample", 20, "--mask-block
 
 def child_processes() -> set[str]:
     """Of this process, by number."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    found = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            found.update((thread / "children").read_text().split())
+    return found
 
 
 @pytest.fixture
@@ -45,9 +50,8 @@ def counted(monkeypatch):
 
 
 def train(toy_data, *options):
-    base = [toy_data / "bin", "--task", "bang", *SMALL[:-2], "--no-save"]  # without SMALL's --num-workers 0
-    assert SMALL[-2] == "--num-workers"
-    fairseq("train", *base, *options)
+    assert SMALL[-2] == "--num-workers"  # 0, otherwise
+    fairseq("train", toy_data / "bin", "--task", "bang", *SMALL[:-2], "--no-save", "--save-dir", toy_data, *options)
 
 
 def test_processes_end_with_their_epoch(toy_data, counted):
@@ -186,7 +190,7 @@ def test_every_block_is_validated(text, monkeypatch):
         return original(self, sample, *args, **kwargs)
 
     monkeypatch.setattr(BangPretrainingTask, "valid_step", valid_step)
-    fairseq("train", text, *BLOCKS, *SMALL, "--max-update", 1, "--no-save")
+    fairseq("train", text, *BLOCKS, *SMALL, "--max-update", 1, "--no-save", "--save-dir", text)
     assert sorted(numbers) == list(range(11))
 
 
@@ -204,7 +208,7 @@ def test_validation_on_the_training_data_does_not_turn_back_the_epoch(text, tmp_
 
     def pretrain(*options):
         seen.clear()
-        limits = ["--max-update", 8, "--no-save", "--batch-size", 24]
+        limits = ["--max-update", 8, "--no-save", "--save-dir", tmp_path, "--batch-size", 24]
         fairseq("train", text, *BLOCKS, *SMALL, *limits, *options)
         return list(seen)
 

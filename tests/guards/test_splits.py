@@ -71,7 +71,8 @@ def parts(toy_data, tmp_path_factory):
 
 def train(data, *options):
     task = [] if "--task" in options else ["--task", "bang"]
-    fairseq("train", data, *task, *SMALL, "--max-update", 1, "--no-save", *options)
+    folder = str(data).partition(":")[0]
+    fairseq("train", data, *task, *SMALL, "--max-update", 1, "--no-save", "--save-dir", folder, *options)
 
 
 def loaded(caplog) -> dict[str, int]:
