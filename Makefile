@@ -3,14 +3,16 @@
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := . $(VENV)/bin/activate &&
+# two processes, each with whole files of tests, so that what a file shares is made once
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: test test-all demo benchmark lint clean
 
 test: $(READY)
-	$(RUN) ruff check . && ruff format --check . && python -m pytest -q -m "not slow" tests
+	$(RUN) ruff check . && ruff format --check . && $(PYTEST) -m "not slow" tests
 
 test-all: $(READY)
-	$(RUN) ruff check . && ruff format --check . && python -m pytest -q tests
+	$(RUN) ruff check . && ruff format --check . && $(PYTEST) tests
 
 demo: $(READY)
 	$(RUN) exec python -m scripts.demo
