@@ -90,14 +90,15 @@ def test_error_in_a_worker_is_one_line(training, tmp_path):
 def test_an_installed_package_is_found_by_its_name(training, tmp_path):
     """``--user-dir bang_plugin`` where no such folder is: fairseq looks beside itself, in two new processes too."""
     site, elsewhere = tmp_path / "site-packages", tmp_path / "elsewhere"
-    site.mkdir()
     elsewhere.mkdir()
     for package in (Path(fairseq.__file__).parent, Path(fairseq_cli.__file__).parent, Path(PLUGIN)):
-        (site / package.name).symlink_to(package)
+        (site / package.name).mkdir(parents=True)  # a folder of its own, or .. would lead to the real one's
+        for part in package.iterdir():
+            (site / package.name / part.name).symlink_to(part)
     arguments = [*training["bang"], *TWO, "--max-update", 1, "--no-save", "--user-dir", "bang_plugin"]
     program = "from fairseq_cli.train import cli_main; cli_main()"
     command = [sys.executable, "-c", program, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     run = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, env=environment, timeout=PATIENCE)
     assert run.returncode == 0, run.stderr
-    assert "training on 2 devices" in run.stdout and "num_updates 1" in run.stdout
+    assert "training on 2 devices" in run.stderr and "num_updates 1" in run.stderr
