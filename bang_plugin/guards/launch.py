@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import socket
+import sys
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -34,6 +35,7 @@ def guarded(call_main):
             if cfg.common.cpu or not torch.cuda.is_available():
                 _check_precision(cfg.common)
             resuming.prepare(cfg)
+        cfg.common.user_dir = _where_it_is(cfg.common.user_dir)
         main = functools.partial(_with_guards, main)
         if cfg.common.cpu and not launched and options.distributed_world_size == torch.cuda.device_count():
             # fairseq's default; one process is what a single --cpu means
@@ -60,6 +62,17 @@ def guarded(call_main):
         spawn(options.distributed_world_size, main, cfg, kwargs)
 
     return call
+
+
+def _where_it_is(user_dir):
+    """``--user-dir`` as an absolute path. fairseq also finds an installed package by its name, but as
+    ``…/fairseq/../name``, which a new process that knows the package already takes for another one of that name."""
+    package = sys.modules.get(os.path.basename(user_dir or ""))
+    if package is None or os.path.exists(user_dir):
+        return user_dir
+    found = os.path.abspath(package.__path__[0])
+    sys.path.insert(0, os.path.dirname(found))  # the new process gets this list and so finds it under the same path
+    return found
 
 
 def _with_guards(main, cfg, **kwargs):

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import fairseq
+import fairseq_cli
 import pytest
 import torch
 
@@ -230,3 +232,20 @@ def test_killed_and_resumed(training, tmp_path, launcher):
     assert f"@ {reached} updates" in "".join(log.read_text() for log in (tmp_path / "killed").glob("log*"))
     whole = finish_pair([*training["bang"], *until], tmp_path / "whole")
     assert_same_training(torch.load(last, weights_only=True), whole)
+
+
+def test_an_installed_package_is_found_by_its_name(training, tmp_path):
+    """``--user-dir bang_plugin`` where no such folder is: fairseq looks beside itself, in two new processes too."""
+    site, elsewhere = tmp_path / "site-packages", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for package in (Path(fairseq.__file__).parent, Path(fairseq_cli.__file__).parent, Path(PLUGIN)):
+        (site / package.name).mkdir(parents=True)  # a folder of its own, or .. would lead to the real one's
+        for part in package.iterdir():
+            (site / package.name / part.name).symlink_to(part)
+    arguments = [*training["bang"], *TWO, "--max-update", 1, "--no-save", "--user-dir", "bang_plugin"]
+    program = "from fairseq_cli.train import cli_main; cli_main()"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    run = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, env=environment, timeout=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    assert "training on 2 devices" in run.stderr and "num_updates 1" in run.stderr
