@@ -202,7 +202,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         """
         self.num_passes += 1
         attention = self.layers[0].ngram_self_attn
-        backend = choose_backend(self.attention_backend, streams, dropout_rate(attention.dropout))
+        backend = choose_backend(self.attention_backend, streams, dropout_rate(attention.dropout), attention.head_dim)
         attend = backend(streams, attention.bucket_table)
         if "source_mask" not in encoder_out:  # once for all passes: to look for padding is to wait for a GPU
             source_pad = encoder_out["encoder_padding_mask"]
