@@ -83,8 +83,7 @@ class CompactAttention:
         self.prefix_buckets = relative_buckets(streams.positions, streams.prefix_positions, table)
         element, chain = streams.element, streams.chain
         bsz, rows = element.shape
-        self.longest = max(int(element.max()), 1) if element.numel() else 1
-        self.chains = int(chain.max()) + 1 if chain.numel() else 1
+        self.longest, self.chains = max(streams.longest, 1), max(streams.chains, 1)
         # filler rows point at the last, unused place of the grid
         places = self.chains * self.longest
         place = (chain * self.longest + element - 1).masked_fill(element == 0, places)
