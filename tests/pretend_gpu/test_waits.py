@@ -28,8 +28,11 @@ def ours(gpu) -> Counter:
     return Counter({line: n for (_, line), n in gpu.waits.items() if not line.startswith(THEIRS)})
 
 
-def writer(reference, gpu, size=8, models=1, **options):
-    """A function that writes a batch of ragged sentences; returns the number of decoder passes and our waits."""
+def writer(reference, gpu, size=8, models=1, ids=True, **options):
+    """A function that writes a batch of ragged sentences; returns the number of decoder passes and our waits.
+
+    Without ``ids`` the task is told the lines' numbers, as by fairseq-interactive.
+    """
     torch.manual_seed(0)
     generation = {name: options.pop(name) for name in list(options) if name in ("beam", "no_repeat_ngram_size")}
     backend = options.pop("attention_backend", "auto")
@@ -44,7 +47,11 @@ def writer(reference, gpu, size=8, models=1, **options):
     rows = [torch.cat([torch.randint(10, 60, (3 + i % 5,)), eos]) for i in range(size)]
     tokens = collate_tokens(rows, reference.dictionary.pad(), left_pad=True)
     sample = {"net_input": {"src_tokens": tokens, "src_lengths": torch.tensor([len(row) for row in rows])}}
-    sample = utils.apply_to_sample(lambda t: t.cuda(), {**sample, "id": torch.arange(size)})
+    if ids:
+        sample["id"] = torch.arange(size)
+    else:
+        task.line_numbers = list(range(size))
+    sample = utils.apply_to_sample(lambda t: t.cuda(), sample)
 
     def write():
         generator = task.build_generator(ensemble, argparse.Namespace(max_len_b=16, **generation))
