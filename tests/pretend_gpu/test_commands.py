@@ -142,7 +142,7 @@ def same(toy_data, checkpoint, gpu, command, *options, stdin=""):
         ["--decoding", "nar", "--nar-chunk", 2, "--collapse-repeats", "--print-trace"],
         ["--beam", 4, "--no-repeat-ngram-size", 2, "--nbest", 2],
         ["--prefix-size", 1],
-        ["--score-reference"],
+        *(["--score-reference", "--decoding", mode] for mode in ("ar", "nar", "adaptive")),
         ["--diverse-beam-groups", 2, "--beam", 4],
         ["--decoding", "adaptive", "--compile"],
     ],
