@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import torch
 import bang_plugin  # noqa: F401  (registers everything)
 from bang_plugin.data.dictionary import load_dictionary
 from bang_plugin.models.bang import BangModel, BangModelConfig
+from bang_plugin.modules.attention_backends import FlexAttention
 from bang_plugin.tasks.bang import BangConfig, BangTask
 
 from .command_line import fairseq
+from .pretend_gpu.device import PretendGPU
 
 REFERENCE = Path(__file__).parent / "data" / "bang_small"
 
@@ -64,6 +67,20 @@ def compiled_quickly(monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: whole(module, backend="eager", **options))
     yield
     torch.compiler.reset()
+
+
+@pytest.fixture
+def pretended_gpu():
+    """The machine seems to have a GPU, even where it has one: see pretend_gpu/device.py."""
+    with PretendGPU() as pretended, mock.patch.object(FlexAttention, "_compiled", None):
+        yield pretended
+
+
+@pytest.fixture
+def gpu(request):
+    """The machine has a GPU, or seems to."""
+    if not torch.cuda.is_available():
+        request.getfixturevalue("pretended_gpu")
 
 
 @pytest.fixture

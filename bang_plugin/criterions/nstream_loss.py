@@ -13,7 +13,7 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from ..errors import BangError
-from ..modules.streams import empty_prefix_chain
+from ..modules.streams import Extent, empty_prefix_chain
 from .chunked_cross_entropy import chunked_cross_entropy
 
 MODES = ("streams", "nar")  # what an update may train
@@ -89,6 +89,7 @@ class NStreamLoss(FairseqCriterion):
             raise BangError(f"--stream-weights needs {ngram} weights of at least 0, not all 0, got {weights}")
         self.ngram, self.nar_ratio, self.epsilon = ngram, nar_ratio, label_smoothing
         self.stream_weights, self.anchors = weights, anchors
+        self._weight_of_stream = torch.tensor([0.0, *weights])
         self.sentence_avg, self.seed = sentence_avg, seed
 
     def forward(self, model, sample, reduce=True):
@@ -129,31 +130,36 @@ class NStreamLoss(FairseqCriterion):
         if mode == "nar":
             padding_before = real.cumsum(1).eq(0).sum(1)
             streams = empty_prefix_chain(model.decoder.first_position, padding_before, real.sum(1))
-            weight_of_stream, anchor_weight = torch.ones(real.size(1) + 1), None
+            weight_of_stream, anchor_weight = None, None
         else:
-            chains = self.chain_lengths(sample, real)
-            weight_of_stream = torch.tensor([0.0, *self.stream_weights])
-            weight_of_sentence = weight_of_stream.cumsum(0).to(chains.device)[chains].sum(1)
-            size = weight_of_sentence.sum()
-            chains, anchor_weight = self.pick_anchors(chains, sample, model)
+            every_chain = self.chain_lengths(sample, real)
+            chains, anchor_weight = self.pick_anchors(every_chain, sample, model)
+            weight_of_stream = self._stream_weights_on(chains.device)
+            size, extent = self.sizes(every_chain, chains)
             if self.sentence_avg:
+                weight_of_sentence = weight_of_stream.cumsum(0)[every_chain].sum(1)
                 per_token = real.sum(1) / weight_of_sentence.masked_fill(weight_of_sentence == 0, torch.inf)
                 weight = per_token.unsqueeze(1).expand_as(chains)
                 anchor_weight = weight if anchor_weight is None else anchor_weight * weight
             streams = model.decoder.teacher_forcing(
-                inputs["prev_output_tokens"], chains, positions=inputs.get("positions")
+                inputs["prev_output_tokens"], chains, positions=inputs.get("positions"), extent=extent
             )
+        # as numbers and before the model runs: a mask is turned into them for each use, which a GPU is waited for
+        counted = (streams.element > 0).flatten().nonzero().flatten()
+        pick = lambda rows: rows.flatten(0, 1).index_select(0, counted)
         rows = {name: value for name, value in inputs.items() if name != "positions"}
         features, _ = model(**rows, streams=streams, features_only=True)
-        counted = streams.element > 0
-        stream = streams.element[counted]
-        row_weight = weight_of_stream.to(stream.device)[stream]
+        stream = pick(streams.element)
+        if weight_of_stream is None:
+            row_weight = torch.ones_like(stream, dtype=torch.float)
+        else:
+            row_weight = weight_of_stream[stream]
         if anchor_weight is not None:
-            row_weight = row_weight * anchor_weight.gather(1, streams.chain)[counted]
+            row_weight = row_weight * pick(anchor_weight.gather(1, streams.chain))
         loss, nll, correct = chunked_cross_entropy(
-            features[counted],
+            pick(features),
             model.decoder.embed_tokens.weight,
-            target.gather(1, streams.target_slot)[counted],
+            pick(target.gather(1, streams.target_slot)),
             row_weight,
             self.epsilon,
         )
@@ -166,6 +172,19 @@ class NStreamLoss(FairseqCriterion):
                 log |= _statistics(f"stream{self.ngram}", nll, correct, stream == self.ngram)
                 log |= _statistics("all", nll, correct, everything)
         return loss, float(len(target)) if self.sentence_avg else size, log
+
+    def _stream_weights_on(self, device) -> torch.Tensor:
+        """Weights of streams 0 (which is none), 1, …, sent to a GPU once."""
+        if self._weight_of_stream.device != device:
+            self._weight_of_stream = self._weight_of_stream.to(device)
+        return self._weight_of_stream
+
+    def sizes(self, every_chain, chains) -> tuple[float, Extent]:
+        """The weight of all pairs and the extent of the chains that are computed, in one transfer from a GPU."""
+        streams = torch.arange(1, self.ngram + 1, device=chains.device)
+        pairs = (every_chain.unsqueeze(-1) >= streams).sum((0, 1))  # of each stream
+        told = torch.cat([Extent.measure(chains), pairs]).tolist()
+        return sum(weight * n for weight, n in zip(self.stream_weights, told[3:])), Extent(*told[:3])
 
     def chain_lengths(self, sample, real):
         """Elements of the chain after every slot: at most ``ngram``, and never past the sentence (or, in
@@ -184,7 +203,9 @@ class NStreamLoss(FairseqCriterion):
         # the sentence numbers make the draw differ between workers
         key = coin("anchors", self.seed, model.num_updates, sample["id"].tolist())
         generator = torch.Generator().manual_seed(key % 2**63)
-        order = torch.rand(chains.shape, generator=generator).to(chains.device).masked_fill(~exists, 2.0)
+        order = (
+            torch.rand(chains.shape, generator=generator).to(chains.device, non_blocking=True).masked_fill(~exists, 2.0)
+        )
         rank = order.argsort(1).argsort(1)
         total = exists.sum(1, keepdim=True)
         weight = total / total.clamp(1, self.anchors)

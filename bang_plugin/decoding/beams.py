@@ -2,8 +2,29 @@
 
 from typing import Optional, Tuple
 
-import torch
+import numpy as np
 from torch import Tensor
+
+
+def rows_of(order: Tensor) -> np.ndarray:
+    """The numbers in ``order``, for Python to decide by.
+
+    fairseq hands one tensor to the encoder and to the caches of all models. It remembers its numbers, so that a GPU is
+    waited for once.
+    """
+    if order.is_inference():  # nothing tells whether such a tensor has been changed since
+        return order.cpu().numpy()
+    known = getattr(order, "bang_rows", None)
+    if known is None or known[0] != order._version:
+        remember_rows(order, order.cpu().numpy())
+    return order.bang_rows[1]
+
+
+def remember_rows(order: Tensor, rows: np.ndarray) -> Tensor:
+    """``order`` itself, whose numbers are known to be ``rows``."""
+    if not order.is_inference():
+        order.bang_rows = order._version, rows
+    return order
 
 
 def sentence_order(order: Tensor, sentences: int, beams: int) -> Tuple[Optional[Tensor], int]:
@@ -20,12 +41,13 @@ def sentence_order(order: Tensor, sentences: int, beams: int) -> Tuple[Optional[
         the sentences to keep, or None if they all stay as they are; and the rows that each then has. Rows
         that do not keep their sentence's beams together become sentences of their own.
     """
-    sentence = order // beams
-    each = order.numel() // sentences if beams == 1 and order.numel() > sentences > 0 else beams
-    if order.numel() % each == 0:
-        groups = sentence.view(-1, each)
+    sentence = rows_of(order) // beams
+    each = len(sentence) // sentences if beams == 1 and len(sentence) > sentences > 0 else beams
+    if len(sentence) % each == 0:
+        groups = sentence.reshape(-1, each)
         first = groups[:, 0]
-        if torch.equal(groups, first.unsqueeze(1).expand_as(groups)):
-            same = torch.equal(first, torch.arange(sentences, device=order.device))
-            return (None if same else first), each
-    return sentence, 1
+        if (groups == first[:, None]).all():
+            if np.array_equal(first, np.arange(sentences)):
+                return None, each
+            return remember_rows(order[::each] // beams, first), each
+    return remember_rows(order // beams, sentence), 1

@@ -7,12 +7,13 @@ the next pass.
 
 from typing import List, NamedTuple, Optional, Tuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..modules.streams import Streams
-from .beams import sentence_order
+from .beams import rows_of, sentence_order
 
 
 class LayerCache(NamedTuple):
@@ -58,6 +59,7 @@ class DecodingCache:
 
     Attributes:
         lengths: committed slots of each sentence, ``(batch,)``.
+        longest: the most of them.
         cross: cross-attention keys and values by layer, computed once; beams of one sentence share them.
     """
 
@@ -68,7 +70,9 @@ class DecodingCache:
         self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * layers
         # keys and values of all layers, (layers, batch, heads, capacity, head_dim): beams move in one step
         self._buffers = [positions.new_zeros(layers, batch_size, heads, 0, head_dim) for _ in range(2)]
-        self._used, self._ragged_slots, self._uniform = 0, None, True
+        self._used, self._ragged_slots = 0, None
+        # lengths again, if they differ, where Python can look without waiting for a GPU
+        self._known: Optional[np.ndarray] = None
 
     def plan(self, prefix_len: int, block_size: int, counts: Optional[Tensor] = None, verify: bool = False) -> Streams:
         """Rows of the next pass: new prefix rows, then a chain of masks after the last of them.
@@ -86,7 +90,7 @@ class DecodingCache:
         bsz, device = self.lengths.numel(), self.lengths.device
         singles = prefix_len - 1 if verify else 0
         slots = self.lengths.unsqueeze(1) + torch.arange(prefix_len, device=device)
-        self._lay_out(self.longest + prefix_len + singles + block_size, None if self._uniform else slots)
+        self._lay_out(self.longest + prefix_len + singles + block_size, None if self._known is None else slots)
         chain = torch.arange(singles + block_size, device=device).clamp(max=singles).expand(bsz, -1)
         element = torch.arange(1 - singles, block_size + 1, device=device).clamp(min=1).expand(bsz, -1)
         last = (self.lengths + (prefix_len if counts is None else counts) - 1).unsqueeze(1)
@@ -100,6 +104,8 @@ class DecodingCache:
             prefix_positions=(stored + self.first_position).expand(bsz, -1),
             chain=chain,
             element=element,
+            chains=singles + 1,
+            longest=block_size,
         )
 
     def _lay_out(self, used: int, ragged_slots: Optional[Tensor]) -> None:
@@ -115,26 +121,31 @@ class DecodingCache:
         keys, values = (buffer[i, :, :, : self._used] for buffer in self._buffers)
         return LayerCache(keys, values, self._ragged_slots)
 
-    def advance(self, counts) -> None:
-        """Commit the first ``counts`` of the last pass's prefix rows: an int, or ``(batch,)``."""
+    def advance(self, counts, known: Optional[np.ndarray] = None) -> None:
+        """Commit the first ``counts`` of the last pass's prefix rows: an int, or ``(batch,)`` and the same for Python,
+        which else waits for a GPU."""
+        self.lengths = self.lengths + counts
         if isinstance(counts, int):
             self.longest += counts
-            self.lengths = self.lengths + counts
-            return
-        self.lengths = self.lengths + counts
-        self.longest = int(self.lengths.max()) if counts.numel() else 0
-        self._uniform = bool((self.lengths == self.longest).all())
+            self._known = self._known if self._known is None else self._known + counts
+        else:
+            known = counts.cpu().numpy() if known is None else known
+            self._note((self.longest if self._known is None else self._known) + known)
+
+    def _note(self, lengths: np.ndarray) -> None:
+        self.longest = int(lengths.max()) if len(lengths) else 0
+        self._known = None if (lengths == self.longest).all() else lengths
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences (or beams) ``order``, in that order."""
         rows = self.lengths.numel()
-        if torch.equal(order, torch.arange(rows, device=order.device)):
+        kept = rows_of(order)
+        if np.array_equal(kept, np.arange(rows)):
             return
         self._select_cross(order, rows)
         self.lengths = self.lengths.index_select(0, order)
-        if not self._uniform and order.numel():
-            self.longest = int(self.lengths.max())
-            self._uniform = bool((self.lengths == self.longest).all())
+        if self._known is not None:
+            self._note(self._known[kept])
         self._buffers = [self._selected(buffer, order) for buffer in self._buffers]
 
     def _selected(self, buffer: Tensor, order: Tensor) -> Tensor:

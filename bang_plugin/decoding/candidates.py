@@ -38,7 +38,7 @@ def best_chains(session: Session, writing: Writing, chunk: int, n: int) -> Tenso
         LongTensor ``(batch, n, len)``; all padding where there are fewer than n.
     """
     bsz, device = writing.lengths.numel(), writing.lengths.device
-    room = int(writing.max_lengths.max()) + 1
+    room = int(writing.known.max_lengths.max()) + 1
     begun = whole = torch.zeros(bsz, n, 0, dtype=torch.long, device=device)
     # one beginning, of nothing, and no whole chain yet
     begun_scores, whole_scores = torch.full((2, bsz, n), -torch.inf, device=device)

@@ -2,13 +2,14 @@
 
 from typing import Callable, Dict, List, NamedTuple, Optional
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import BangError
 from .account import Account
 from .session import Session
-from .writing import Limits, Writing
+from .writing import Known, Limits, Writing
 
 
 class Step(NamedTuple):
@@ -18,12 +19,14 @@ class Step(NamedTuple):
         tokens, scores: proposals and their log-probabilities, ``(batch, n)``.
         counts: how many leading ones are kept, ``(batch,)``.
         offered: how many there are, ``(batch,)``; n of them if None.
+        read: what is kept says how many of the pass's prefix rows the cache keeps too.
     """
 
     tokens: Tensor
     scores: Tensor
     counts: Tensor
-    offered: Optional[Tensor] = None
+    offered: Optional[np.ndarray] = None
+    read: bool = False
 
 
 class BlockGenerator:
@@ -85,32 +88,34 @@ class BlockGenerator:
         session = Session(self.models, net_input)
         lengths = net_input["src_tokens"].ne(self.dictionary.pad()).sum(1)
         writing = self.begin(sample, lengths)
+        traced = self.account is not None and self.account.traces
         hypotheses: List[List[Dict]] = [[] for _ in range(len(lengths))]
         traces: List[List[Dict]] = [[] for _ in range(len(lengths))]
-        proposed = torch.zeros_like(lengths)
-        step = self.mode(session, writing)
-        while writing.rows.numel():
-            tokens, scores, counts, offered = step()
-            ended = writing.keep(tokens, scores, counts)
+        proposed = np.zeros(len(lengths), int)
+        known, step = writing.known, self.mode(session, writing)
+        while True:
+            tokens, scores, counts, offered, read = step()
+            writing.keep(tokens, scores, counts)
+            if read:
+                session.advance(writing.fresh, known.fresh)
             if offered is None:
-                offered = torch.full_like(counts, tokens.size(1))
-            proposed[writing.rows] += offered
-            if self.account and self.account.traces:
-                self._record(traces, session.passes, writing, tokens, scores, offered)
-            finished = ended.nonzero().flatten()
-            # one transfer from a GPU instead of three for every sentence
-            rows = writing.rows[finished]
-            told = torch.stack([finished, rows, writing.lengths[finished], proposed[rows]], dim=1).tolist()
-            for i, original, length, offers in told:
-                hypothesis = self._hypothesis(writing, i, length)
-                hypothesis.update(passes=session.passes, proposed=offers, trace=traces[original])
+                offered = np.full(len(known.rows), tokens.size(1))
+            proposed[known.rows] += offered
+            if traced:
+                self._record(traces, session.passes, known, tokens, scores, offered)
+            for i in np.flatnonzero(known.ended):
+                original = known.rows[i]
+                hypothesis = self._hypothesis(writing, i, int(known.lengths[i]))
+                hypothesis.update(passes=session.passes, proposed=int(proposed[original]), trace=traces[original])
                 hypotheses[original] = [hypothesis]
-            if told:
-                order = (~ended).nonzero().flatten()
+            if known.ended.all():
+                break
+            if known.ended.any():
+                order = writing.unfinished()
                 session.select(order)
                 writing.select(order)
         if self.account:
-            self.account.add(sample["id"].tolist() if "id" in sample else None, hypotheses)
+            self.account.add(sample["id"].tolist() if traced and "id" in sample else None, hypotheses)
         return hypotheses
 
     def begin(self, sample, lengths: Tensor) -> Writing:
@@ -118,17 +123,19 @@ class BlockGenerator:
         positions = min(m.max_decoder_positions() for m in self.models)
         return Writing(self.dictionary, self.limits, self.limits.max_lengths(lengths, positions))
 
-    def _record(self, traces, number: int, writing: Writing, tokens: Tensor, scores: Tensor, offered: Tensor) -> None:
-        rows = zip(*(x.tolist() for x in (writing.rows, tokens, scores.exp(), offered, writing.fresh)))
-        for original, ids, probabilities, n, kept in rows:
-            words = [self.dictionary[token] for token in ids[:n]]
-            traces[original].append({"pass": number, "tokens": words, "probabilities": probabilities[:n], "kept": kept})
+    def _record(self, traces, number: int, known: Known, tokens: Tensor, scores: Tensor, offered: np.ndarray) -> None:
+        shown = torch.cat([tokens.double(), scores.double().exp()], dim=1).tolist()
+        for original, row, n, kept in zip(known.rows, shown, offered, known.fresh.tolist()):
+            words = [self.dictionary[int(token)] for token in row[:n]]
+            probabilities = row[tokens.size(1) :][:n]
+            traces[original].append({"pass": number, "tokens": words, "probabilities": probabilities, "kept": kept})
 
     def _hypothesis(self, writing: Writing, i: int, length: int) -> Dict:
         tokens, scores = writing.written[i, :length], writing.scores[i, :length]
         if self.collapse_repeats:
             fresh = torch.ones_like(tokens, dtype=torch.bool)
             fresh[1:] = tokens[1:] != tokens[:-1]
+            fresh = fresh.nonzero().flatten()
             tokens, scores = tokens[fresh], scores[fresh]
         score = scores.sum()
         if self.normalize_scores:

@@ -16,8 +16,8 @@ def nar(session: Session, writing: Writing, chunk: int):
     session.skip_first_position()
 
     def step() -> Step:
-        room = int((writing.max_lengths + 1 - writing.lengths).max())
-        size = min(chunk, room)
+        known = writing.known
+        size = min(chunk, int((known.max_lengths + 1 - known.lengths).max()))
         tokens, scores = writing.choose(*session.masks(size))
         session.advance(size)
         return Step(tokens, scores, torch.full_like(writing.lengths, size))

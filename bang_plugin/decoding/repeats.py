@@ -15,9 +15,13 @@ class RepeatBlock(NGramRepeatBlock):
     def _no_repeat_ngram(self, tokens: Tensor, lprobs: Tensor, bsz: int, beam_size: int, step: int) -> Tensor:
         """Set forbidden tokens' ``lprobs`` ``(batch x beam, vocab)`` to -inf; ``step + 1`` tokens are written."""
         n = self.no_repeat_ngram_size
-        for row, history in enumerate(tokens[:, : step + 1].tolist()):
-            tail = history[len(history) - (n - 1) :]
-            # from 1: the begin symbol is part of no n-gram that could come again
-            banned = [history[i + n - 1] for i in range(1, len(history) - n + 1) if history[i : i + n - 1] == tail]
-            lprobs[row, banned] = -torch.inf
-        return lprobs
+        # without the begin symbol, which is part of no n-gram that could come again
+        history = tokens[:, 1 : step + 1]
+        if history.size(1) < n:
+            return lprobs
+        ngrams = history.unfold(1, n, 1)  # (batch x beam, places, n)
+        tail = history[:, history.size(1) - (n - 1) :]
+        again = (ngrams[..., :-1] == tail.unsqueeze(1)).all(-1)
+        penalty = torch.zeros_like(again, dtype=lprobs.dtype).masked_fill_(again, -torch.inf)
+        # added, since a token may end several n-grams of which only one comes again
+        return lprobs.scatter_add_(1, ngrams[..., -1], penalty)

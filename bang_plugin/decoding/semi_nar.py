@@ -15,7 +15,7 @@ def draft_block(session: Session, writing: Writing, block_size: int):
     """
     tokens, counts = writing.unread()
     logits = session.chains(tokens, block_size, counts)
-    session.advance(counts)
+    session.advance(counts, writing.known.fresh)
     return writing.choose(*logits)
 
 

@@ -3,10 +3,12 @@
 import math
 from typing import List, Optional, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..criterions.chunked_cross_entropy import chunked_cross_entropy
+from .beams import remember_rows
 
 
 class Session:
@@ -77,6 +79,7 @@ class Session:
         rows = tokens.flatten(0, 1)
         prefix = torch.cat([torch.full_like(rows[:, :1], eos), rows[:, :-1]], dim=1)
         order = torch.arange(bsz, device=rows.device).repeat_interleave(n)
+        remember_rows(order, np.arange(bsz).repeat(n))
         lprobs = []
         for model, encoder_out in zip(self.models, self.encoder_outs):
             cache = model.decoder.new_cache(bsz * n)
@@ -94,10 +97,10 @@ class Session:
         for cache in self.caches:
             cache.first_position += 1
 
-    def advance(self, counts) -> None:
-        """Commit leading prefix rows of the last pass: an int, or one count per sentence ``(batch,)``."""
+    def advance(self, counts, known: Optional[np.ndarray] = None) -> None:
+        """Commit leading prefix rows of the last pass: see :meth:`DecodingCache.advance`."""
         for cache in self.caches:
-            cache.advance(counts)
+            cache.advance(counts, known)
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences ``order``."""

@@ -19,7 +19,11 @@ def speculative(session: Session, writing: Writing, block_size: int):
     """
 
     def step() -> Step:
-        draft, counts = writing.unread() if writing.draft is None else (writing.draft, writing.draft_counts)
+        if writing.draft is None:
+            (draft, counts), known = writing.unread(), writing.known.fresh
+        else:
+            counts, known = writing.draft_counts, writing.known.draft_counts
+            draft = writing.draft[:, : int(known.max())]
         width = draft.size(1)
         logits, normaliser = session.chains(draft, block_size, counts, verify=True)
         # masks predict outputs lengths, lengths + 1, …, and the chain's those from its anchor on
@@ -32,9 +36,8 @@ def speculative(session: Session, writing: Writing, block_size: int):
         tokens, scores = (_place(x[:, :width], counts - 1, x[:, width - 1]) for x in (tokens, scores))
         right = (tokens[:, :-1] == draft[:, 1:]) & (place < (counts - 1).unsqueeze(1))
         kept = right.long().cumprod(1).sum(1) + 1
-        session.advance(kept)
         _next_draft(writing, block, tokens, kept, complete=kept == counts)
-        return Step(tokens, scores, kept, counts)
+        return Step(tokens, scores, kept, known, read=True)
 
     return step
 
@@ -46,7 +49,5 @@ def _place(values: Tensor, column: Tensor, new: Tensor) -> Tensor:
 def _next_draft(writing: Writing, block: Tensor, tokens: Tensor, kept: Tensor, complete: Tensor) -> None:
     """The new block where the draft was right, elsewhere the correction alone, with anything behind it."""
     correction = tokens.gather(1, (kept - 1).unsqueeze(1))
-    if not complete.any():
-        block = block[:, :1]
     writing.draft = torch.where(complete.unsqueeze(1), block, correction)
     writing.draft_counts = torch.where(complete, block.size(1), 1)

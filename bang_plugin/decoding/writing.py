@@ -3,9 +3,12 @@
 from dataclasses import dataclass, fields
 from typing import Optional, Tuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .beams import remember_rows, rows_of
 
 
 @dataclass
@@ -32,6 +35,29 @@ class Limits:
         return wanted.clamp(0, positions - 1)
 
 
+@dataclass
+class Known:
+    """What Python knows of each sentence, ``(batch,)`` each, so that a GPU is waited for only once a step.
+
+    Attributes:
+        rows, lengths, max_lengths, fresh, draft_counts: those of :class:`Writing`. Before the first step there is one
+            fresh token, y_0.
+        ended: whether the last step ended it.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    max_lengths: np.ndarray
+    fresh: np.ndarray
+    ended: np.ndarray
+    draft_counts: Optional[np.ndarray] = None
+
+    def select(self, kept: np.ndarray) -> None:
+        """Keep the sentences ``kept``."""
+        for name, value in vars(self).items():
+            setattr(self, name, value if value is None else value[kept])
+
+
 class Writing:
     """Tokens and scores of the sentences that are still being written.
 
@@ -42,6 +68,7 @@ class Writing:
         fresh: how many of them the last step added, ``(batch,)``.
         draft: guesses that a mode keeps for its next step, ``(batch, n)``, or None.
         draft_counts: how many of them each sentence has, ``(batch,)``.
+        known: the numbers among these as of the last step, for Python.
     """
 
     PER_SENTENCE = ("rows", "lengths", "fresh", "max_lengths", "written", "scores", "draft", "draft_counts")
@@ -50,7 +77,11 @@ class Writing:
         self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
         self.limits = limits
         self.max_lengths = max_lengths
-        bsz, room = len(max_lengths), int(max_lengths.max()) + 1
+        known = max_lengths.cpu().numpy()
+        bsz, room = len(known), int(known.max()) + 2  # the end symbol, and a column for what is not kept
+        self.known = Known(
+            np.arange(bsz), np.zeros(bsz, int), known, fresh=np.ones(bsz, int), ended=np.zeros(bsz, bool)
+        )
         self.rows = torch.arange(bsz, device=max_lengths.device)
         self.lengths = torch.zeros_like(max_lengths)
         self.fresh = torch.zeros_like(max_lengths)
@@ -107,35 +138,43 @@ class Writing:
         """Tokens that the decoder has not read yet: those of the last step, or y_0 before the first.
 
         Returns:
-            tokens ``(batch, n)`` and how many of them each sentence has ``(batch,)``.
+            tokens ``(batch, n)`` and how many of them each sentence has ``(batch,)``; ``known.fresh`` has that too.
         """
-        if int(self.lengths.max()) == 0:
+        if not self.known.lengths.any():
             return torch.full_like(self.lengths.unsqueeze(1), self.eos), torch.ones_like(self.lengths)
-        most = int(self.fresh.max())
-        place = (self.lengths - self.fresh).unsqueeze(1) + torch.arange(most, device=self.lengths.device)
-        return self.written.gather(1, place.clamp(max=self.written.size(1) - 1)), self.fresh
+        place = torch.arange(int(self.known.fresh.max()), device=self.lengths.device)
+        place = (self.lengths - self.fresh).unsqueeze(1) + place
+        return self.written.gather(1, place.clamp(max=self.written.size(1) - 2)), self.fresh
 
-    def keep(self, tokens: Tensor, scores: Tensor, counts: Tensor) -> Tensor:
-        """Append each sentence's first ``counts`` tokens, up to the end symbol.
+    def keep(self, tokens: Tensor, scores: Tensor, counts: Tensor) -> None:
+        """Append each sentence's first ``counts`` tokens, up to the end symbol, and tell ``known``.
 
         Args:
             tokens, scores: ``(batch, n)``.
             counts: at least 1, ``(batch,)``.
-
-        Returns:
-            True for sentences that have ended, ``(batch,)``.
         """
         column = torch.arange(tokens.size(1), device=tokens.device)
         kept = column < counts.unsqueeze(1)
         is_end = self.is_end(tokens, self.lengths.unsqueeze(1) + column) & kept
         kept &= is_end.cumsum(1) - is_end.long() == 0
-        row, col = kept.nonzero(as_tuple=True)
-        place = self.lengths[row] + col
-        self.written[row, place] = tokens[row, col]
-        self.scores[row, place] = scores[row, col].to(self.scores.dtype)
-        self.fresh = kept.sum(1)
+        place = torch.where(kept, self.lengths.unsqueeze(1) + column, self.written.size(1) - 1)
+        self.written.scatter_(1, place, tokens)
+        self.scores.scatter_(1, place, scores.to(self.scores.dtype))
+        self.fresh, self.ended = kept.sum(1), is_end.any(1)
         self.lengths = self.lengths + self.fresh
-        return is_end.any(1)
+        # the one transfer of a step
+        told = [self.fresh, self.ended.long(), *([] if self.draft is None else [self.draft_counts])]
+        fresh, ended, *drafts = torch.stack(told).cpu().numpy()
+        known = self.known
+        known.fresh, known.ended, known.lengths = fresh, ended.astype(bool), known.lengths + fresh
+        known.draft_counts = drafts[0] if drafts else None
+
+    def unfinished(self) -> Tensor:
+        """The sentences that the last step has not ended, in their order."""
+        kept = np.flatnonzero(~self.known.ended)
+        # the device finds them itself, since to send them there is to wait for a GPU
+        order = self.ended.long().argsort(stable=True)[: len(kept)]
+        return remember_rows(order, kept)
 
     def certainty(self, scores: Tensor) -> Tensor:
         """Log-probabilities of the most probable tokens, given those of the last proposals, ``(batch, n)``."""
@@ -147,6 +186,7 @@ class Writing:
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences ``order``."""
+        self.known.select(rows_of(order))
         for name in self.PER_SENTENCE:
             value = getattr(self, name)
             if value is not None:

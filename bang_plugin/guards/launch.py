@@ -36,6 +36,8 @@ def guarded(call_main):
                 _check_precision(cfg.common)
             resuming.prepare(cfg)
         cfg.common.user_dir = _where_it_is(cfg.common.user_dir)
+        if cfg.common.bf16 and torch.cuda.is_available() and not cfg.common.cpu:
+            cfg.common.tpu = options.tpu = False  # for which fairseq's command line takes --bf16
         main = functools.partial(_with_guards, main)
         if cfg.common.cpu and not launched and options.distributed_world_size == torch.cuda.device_count():
             # fairseq's default; one process is what a single --cpu means

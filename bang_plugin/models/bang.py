@@ -166,13 +166,16 @@ class BangModel(FairseqEncoderDecoderModel):
         """fairseq's, and on a CPU the weights laid out for generation: after that the model can do nothing else.
 
         Where there is a GPU that the model may yet be moved to, only with ``--cpu`` or ``--quantize``; with
-        ``--compile`` compiled layers instead.
+        ``--compile`` compiled layers instead. On a GPU with ``--bf16`` the weights become bfloat16, which
+        fairseq-generate does for ``--fp16`` alone.
 
         Raises:
             BangError: if the precision that ``--quantize`` asks for cannot be had, or ``--compile`` is given too.
         """
         super().prepare_for_inference_(cfg)
         self.train = _train_no_more  # instead of fairseq's, which cannot be pickled
+        if cfg.common.get("bf16") and self.decoder.embed_tokens.weight.is_cuda:
+            self.bfloat16()
         # absent from other tasks and from old checkpoints
         quantize, compiled = cfg.task.get("quantize", "none"), cfg.task.get("compile", False)
         if compiled and quantize != "none":

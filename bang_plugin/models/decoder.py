@@ -15,7 +15,7 @@ from ..modules.attention_backends import FlexAttention, choose_backend
 from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.nstream_attention import NStreamAttention
 from ..modules.packed_linear import PackedLinear, pack_children, pack_feed_forward
-from ..modules.streams import Streams, teacher_forcing
+from ..modules.streams import Extent, Streams, teacher_forcing
 
 
 class CrossAttention(nn.Module):
@@ -153,16 +153,22 @@ class BangDecoder(FairseqIncrementalDecoder):
         return (features if features_only else self.output_layer(features)), {"attn": None}
 
     def teacher_forcing(
-        self, prev_output_tokens: Tensor, chain_lengths: Tensor, full: bool = False, positions: Optional[Tensor] = None
+        self,
+        prev_output_tokens: Tensor,
+        chain_lengths: Tensor,
+        full: bool = False,
+        positions: Optional[Tensor] = None,
+        extent: Optional[Extent] = None,
     ) -> Streams:
         """Streams with a chain of ``chain_lengths`` masks after every token; all ``(batch, tgt_len)``.
 
-        ``positions``: where the tokens stand, if not one after the other from the beginning.
+        ``positions``: where the tokens stand, if not one after the other from the beginning; ``extent``: of the
+        chains, if it is known already.
         """
         if positions is None:
             positions = utils.make_positions(prev_output_tokens, self.padding_idx)
         pad = prev_output_tokens.eq(self.padding_idx)
-        return teacher_forcing(positions, pad if pad.any() else None, chain_lengths, full)
+        return teacher_forcing(positions, pad, chain_lengths, full, extent)
 
     def _next_token_features(self, prev_output_tokens, encoder_out, incremental_state) -> Tensor:
         cache = incremental_state.get("bang_cache")
@@ -202,11 +208,11 @@ class BangDecoder(FairseqIncrementalDecoder):
         """
         self.num_passes += 1
         attention = self.layers[0].ngram_self_attn
-        backend = choose_backend(self.attention_backend, streams, dropout_rate(attention.dropout))
+        backend = choose_backend(self.attention_backend, streams, dropout_rate(attention.dropout), attention.head_dim)
         attend = backend(streams, attention.bucket_table)
-        if "source_mask" not in encoder_out:  # once for all passes: to look for padding is to wait for a GPU
+        if "source_mask" not in encoder_out:  # once for all passes
             source_pad = encoder_out["encoder_padding_mask"]
-            encoder_out["source_mask"] = ~source_pad[0][:, None, None] if source_pad and source_pad[0].any() else None
+            encoder_out["source_mask"] = ~source_pad[0][:, None, None] if source_pad else None
         source_mask = encoder_out["source_mask"]
         x = self._embed(prefix, streams)
         late = skip if isinstance(attend, FlexAttention) else 0  # its kernel computes all rows or none

@@ -2,6 +2,7 @@
 
 from typing import Dict, List, Optional
 
+import torch
 import torch.nn as nn
 from fairseq.models.transformer import TransformerConfig
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
@@ -81,6 +82,31 @@ class BangEncoder(TransformerEncoderBase):
 
     def __init__(self, cfg, dictionary, embed_tokens: nn.Embedding):
         super().__init__(encoder_config(cfg), dictionary, embed_tokens)
+
+    def forward(self, src_tokens: Tensor, src_lengths=None, return_all_hiddens=False, token_embeddings=None):
+        """fairseq's, which asks in every layer whether there is padding: each time a GPU is waited for.
+
+        Returns:
+            fairseq's dictionary; ``encoder_padding_mask`` is empty if nothing is padded.
+        """
+        pad = src_tokens.eq(self.padding_idx)
+        mask = pad if pad.any() else None
+        x, embedding = self.forward_embedding(src_tokens, token_embeddings)
+        if mask is not None:
+            x = x.masked_fill(mask.unsqueeze(-1), 0)
+        x = x.transpose(0, 1)
+        states = [x]
+        for layer in self.layers:
+            x = layer(x, encoder_padding_mask=mask)
+            states.append(x)
+        return {
+            "encoder_out": [x],
+            "encoder_padding_mask": [] if mask is None else [mask],
+            "encoder_embedding": [embedding],
+            "encoder_states": states if return_all_hiddens else [],
+            "src_tokens": [],
+            "src_lengths": [(~pad).sum(1, dtype=torch.int32).unsqueeze(1)],
+        }
 
     def build_encoder_layer(self, cfg) -> nn.Module:
         layer = BangEncoderLayer(cfg)

@@ -72,17 +72,31 @@ class BangHub(GeneratorHubInterface):
             return self.generate([texts], beam, verbose, skip_invalid_size_inputs, **options)[0]
         if not len(texts):
             return []
-        tokens = [self.encode(text) if isinstance(text, str) else text for text in texts]
+        texts = texts if torch.is_tensor(texts) else list(texts)
+        tokens = self._on_cpu([self.encode(text) if isinstance(text, str) else text for text in texts])
         _check_names(options, {*DECODING_OPTIONS, *GENERATION_OPTIONS} - ELSEWHERE.keys())
         chosen = {name: options.pop(name) for name in DECODING_OPTIONS if name in options}
         probe = copy.deepcopy(self.cfg.generation)
         for name in options.keys() & GenerationConfig.__dataclass_fields__.keys():
             set_option(probe, name, options[name])
         results = self._with_options(chosen)._generate(tokens, beam, verbose, skip_invalid_size_inputs, options)
-        for hypotheses in results:
-            for hypothesis in hypotheses:
-                hypothesis["text"] = self.decode(hypothesis["tokens"])
+        written = [hypothesis for hypotheses in results for hypothesis in hypotheses]
+        for hypothesis, tokens in zip(written, self._on_cpu([h["tokens"] for h in written])):
+            hypothesis["text"] = self.decode(tokens)
         return results
+
+    def sample(self, sentences, beam: int = 1, verbose: bool = False, **options):
+        """The best answer's text to every text, or to a single one; arguments as for :meth:`generate`."""
+        if isinstance(sentences, str):
+            return self.sample([sentences], beam, verbose, **options)[0]
+        return [hypotheses[0]["text"] for hypotheses in self.generate(sentences, beam, verbose, **options)]
+
+    @staticmethod
+    def _on_cpu(sentences: list) -> list:
+        """Token ids ``(len,)`` each, taken from a GPU together: one by one each would be waited for."""
+        if not any(tokens.is_cuda for tokens in sentences):
+            return sentences
+        return list(torch.cat([tokens.cuda() for tokens in sentences]).cpu().split([len(t) for t in sentences]))
 
     def _generate(self, tokens, beam, verbose, skip, options):
         return super().generate(tokens, beam, verbose, skip, **options)

@@ -42,7 +42,7 @@ def from_pretrained(
             that the model was trained on.
         overrides: of the configuration, for instance ``quantize="int8"``, ``truncate_source=True``, ``max_len_b=100``;
             ``cpu=True`` says that the model stays on the CPU of a machine with a GPU, so that its weights may be laid
-            out for that.
+            out for that; where it was trained says nothing about that.
 
     Raises:
         BangError: if something is missing or cannot be read, or for an override that nothing knows.

@@ -83,8 +83,7 @@ class CompactAttention:
         self.prefix_buckets = relative_buckets(streams.positions, streams.prefix_positions, table)
         element, chain = streams.element, streams.chain
         bsz, rows = element.shape
-        self.longest = max(int(element.max()), 1) if element.numel() else 1
-        self.chains = int(chain.max()) + 1 if chain.numel() else 1
+        self.longest, self.chains = max(streams.longest, 1), max(streams.chains, 1)
         # filler rows point at the last, unused place of the grid
         places = self.chains * self.longest
         place = (chain * self.longest + element - 1).masked_fill(element == 0, places)
@@ -128,6 +127,7 @@ class FlexAttention:
     For GPUs; it has no attention dropout, and on a CPU no backward pass.
     """
 
+    smallest_head = 16  # dimensions that its kernels' matrix products need
     _compiled = None
 
     def __init__(self, streams: Streams, table: Tensor):
@@ -161,22 +161,30 @@ class FlexAttention:
 BACKENDS = {"dense": DenseAttention, "fused": FusedAttention, "compact": CompactAttention, "flex": FlexAttention}
 
 
-def choose_backend(name: str, streams: Streams, dropout: float):
+def choose_backend(name: str, streams: Streams, dropout: float, head_dim: int):
     """The backend class for ``--attention-backend``; ``auto`` takes the fastest one that applies.
 
     The few rows of a decoding pass leave the dense mask little to waste; in training, GPUs take
-    FlexAttention unless attention weights are dropped out, and everything else the compact one.
+    FlexAttention unless attention weights are dropped out or heads are too small for its kernel, and everything else
+    the compact one.
 
     Raises:
         BangError: if FlexAttention is asked for what it cannot do.
     """
+    on_gpu = streams.positions.is_cuda
     if name == "flex":
         if dropout > 0:
             raise BangError("--attention-backend flex cannot drop attention weights: use --attention-dropout 0 or auto")
-        if torch.is_grad_enabled() and not streams.positions.is_cuda:
+        if torch.is_grad_enabled() and not on_gpu:
             raise BangError("--attention-backend flex has gradients on GPUs only: use auto or compact")
     if name in ("auto", "flex") and streams.target_slot is None:
         return FusedAttention
+    if name == "flex" and on_gpu and head_dim < FlexAttention.smallest_head:
+        raise BangError(
+            f"--attention-backend flex needs {FlexAttention.smallest_head} dimensions a head on a GPU, here are "
+            f"{head_dim}: use auto, compact or fewer --decoder-attention-heads"
+        )
     if name != "auto":
         return BACKENDS[name]
-    return FlexAttention if streams.positions.is_cuda and dropout == 0 else CompactAttention
+    flex = on_gpu and dropout == 0 and head_dim >= FlexAttention.smallest_head
+    return FlexAttention if flex else CompactAttention

@@ -30,6 +30,8 @@ class Streams:
         prefix_pad: prefix slots that hold padding, ``(batch, slots)``, or None.
         target_slot: for every chain row, the index into ``target`` of the token that it predicts,
             ``(batch, chain_len)``; None outside training.
+        chains: more than any number in ``chain``, and
+        longest: the highest number in ``element``, both known without waiting for a GPU.
     """
 
     positions: Tensor
@@ -39,6 +41,8 @@ class Streams:
     element: Tensor
     prefix_pad: Optional[Tensor] = None
     target_slot: Optional[Tensor] = None
+    chains: int = 1
+    longest: int = 1
 
     @property
     def chain_len(self) -> int:
@@ -69,7 +73,42 @@ class Streams:
         return torch.cat([self.sees_prefix(), torch.cat([no_chain, sees_chain], dim=1)], dim=2)
 
 
-def teacher_forcing(prefix_positions: Tensor, prefix_pad: Tensor, chain_lengths: Tensor, full: bool = False) -> Streams:
+@dataclass
+class Extent:
+    """Sizes of the rows of n-stream training, which depend on numbers that lie on the GPU.
+
+    Attributes:
+        rows: most chain rows of a sentence.
+        longest: most elements of a chain.
+        chains: slots up to the last chain's.
+    """
+
+    rows: int
+    longest: int
+    chains: int
+
+    @classmethod
+    def of(cls, chain_lengths: Tensor) -> "Extent":
+        """Those of chains of ``chain_lengths`` ``(batch, tgt_len)``."""
+        return cls(*cls.measure(chain_lengths).tolist())
+
+    @staticmethod
+    def measure(chain_lengths: Tensor) -> Tensor:
+        """The three numbers, ``(3,)``, on the device of ``chain_lengths``."""
+        if not chain_lengths.numel():
+            return chain_lengths.new_zeros(3)
+        slot = torch.arange(1, chain_lengths.size(1) + 1, device=chain_lengths.device)
+        last = (slot * (chain_lengths > 0)).max()
+        return torch.stack([chain_lengths.sum(1).max(), chain_lengths.max(), last])
+
+
+def teacher_forcing(
+    prefix_positions: Tensor,
+    prefix_pad: Optional[Tensor],
+    chain_lengths: Tensor,
+    full: bool = False,
+    extent: Optional[Extent] = None,
+) -> Streams:
     """Rows of n-stream training: the whole prefix and a chain after every slot (paper section 3.2).
 
     Args:
@@ -78,13 +117,15 @@ def teacher_forcing(prefix_positions: Tensor, prefix_pad: Tensor, chain_lengths:
         chain_lengths: elements of the chain anchored at each slot, ``(batch, tgt_len)``.
         full: keep the filler of a regular ``(tgt_len, longest chain)`` grid in the rows instead
             of only the elements that predict something.
+        extent: of ``chain_lengths``, if it is known already.
 
     Returns:
         Streams whose ``target_slot`` of element j after slot s is ``s + j - 1``.
     """
     bsz, tgt_len = prefix_positions.shape
     device = prefix_positions.device
-    longest = int(chain_lengths.max()) if chain_lengths.numel() else 0
+    extent = extent or Extent.of(chain_lengths)
+    longest = extent.longest
     slot = torch.arange(tgt_len, device=device)
     element = torch.arange(1, longest + 1, device=device)
     # (batch, tgt_len, longest): anchor-major, so that a chain's elements lie side by side
@@ -93,7 +134,8 @@ def teacher_forcing(prefix_positions: Tensor, prefix_pad: Tensor, chain_lengths:
     anchors = slot.view(1, -1, 1).expand(grid).reshape(bsz, -1)
     elements = (element * exists).reshape(bsz, -1)
     if not full:
-        keep = _first_true(exists.reshape(bsz, -1))
+        # the existing ones of each row in order, filled up with others
+        keep = torch.argsort(exists.reshape(bsz, -1), dim=1, descending=True, stable=True)[:, : extent.rows]
         anchors, elements = anchors.gather(1, keep), elements.gather(1, keep)
     positions = prefix_positions.gather(1, anchors) + elements
     return Streams(
@@ -104,25 +146,25 @@ def teacher_forcing(prefix_positions: Tensor, prefix_pad: Tensor, chain_lengths:
         chain=anchors,
         element=elements,
         target_slot=(anchors + elements - 1).clamp(0, max(tgt_len - 1, 0)),
+        chains=tgt_len if full else extent.chains,
+        longest=longest,
     )
 
 
-def _first_true(mask: Tensor) -> Tensor:
-    """Indices of each row's True entries in order, filled up with False ones: ``(batch, most)``."""
-    most = int(mask.sum(1).max()) if mask.numel() else 0
-    return torch.argsort(mask, dim=1, descending=True, stable=True)[:, :most]
-
-
-def empty_prefix_chain(first_position: int, first_slots: Tensor, lengths: Tensor) -> Streams:
+def empty_prefix_chain(
+    first_position: int, first_slots: Tensor, lengths: Tensor, longest: Optional[int] = None
+) -> Streams:
     """Rows of pure NAR: one chain that sees no real token, not even y_0.
 
     Args:
         first_position: position of y_0; y_j stands j places further on.
         first_slots: where each sentence begins in ``target`` (above 0 with left padding), ``(batch,)``.
         lengths: number of elements per sentence, ``(batch,)``.
+        longest: the greatest of them, if it is known already.
     """
     bsz, device = lengths.numel(), lengths.device
-    longest = int(lengths.max()) if bsz else 0
+    if longest is None:
+        longest = int(lengths.max()) if bsz else 0
     element = torch.arange(1, longest + 1, device=device).expand(bsz, -1)
     element = element * (element <= lengths.unsqueeze(1))
     return Streams(
@@ -132,4 +174,5 @@ def empty_prefix_chain(first_position: int, first_slots: Tensor, lengths: Tensor
         chain=torch.zeros_like(element),
         element=element,
         target_slot=(first_slots.unsqueeze(1) + element - 1).clamp(min=0),
+        longest=longest,
     )

@@ -159,7 +159,8 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
         """fairseq's; every hypothesis that was written also tells how many decoder ``passes`` its sentence took."""
         if "id" not in sample and self.line_numbers is not None:
-            sample = {**sample, "id": torch.tensor(self.line_numbers)}
+            device = sample["net_input"]["src_tokens"].device  # fairseq's search leaves out sentences on it
+            sample = {**sample, "id": torch.tensor(self.line_numbers, device=device)}
         scoring = isinstance(generator, SequenceScorer)
         if scoring:
             check_targets(sample)

@@ -15,7 +15,7 @@ def separate_speculative(session: Session, writing: Writing, block_size: int):
     """
 
     def step() -> Step:
-        if int(writing.lengths.max()) == 0:
+        if not writing.known.lengths.any():
             last, _ = writing.unread()
         else:
             # of what the last step wrote, only the correction at its end has not been read

@@ -211,3 +211,11 @@ def test_stream_options_out_of_range(make_task, options, message):
 def test_values_out_of_range(make_task, option):
     with pytest.raises(BangError, match=f"--{option.replace('_', '-')} must lie between 0 and 1, not 1.5"):
         NStreamLoss(make_task(), **{option: 1.5})
+
+
+@pytest.mark.parametrize("options", [{}, {"ngram": 4}, {"ngram": 4, "anchors": 1}, {"nar_ratio": 1.0}], ids=str)
+def test_every_parameter_takes_part_in_every_update(reference, batch, make_task, options):
+    """Or several GPUs stop: they wait for each parameter's gradient from all of them."""
+    model = build_reference_model(reference).train()
+    NStreamLoss(make_task(), **options)(model, batch)[0].backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []

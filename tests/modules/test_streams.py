@@ -125,7 +125,7 @@ def test_bucket_table():
 def run_backend(name, streams, dropout):
     """The chosen backend's output for random input, and the same again."""
     inputs = random_inputs(streams)
-    backend = choose_backend(name, streams, dropout)(streams, bucket_table(32, 128))
+    backend = choose_backend(name, streams, dropout, 16)(streams, bucket_table(32, 128))
     return backend(*inputs, dropout), backend(*inputs, dropout)
 
 
@@ -139,13 +139,21 @@ def test_every_backend_drops_attention_weights(name):
 def test_flex_is_refused_where_it_cannot_do_what_is_asked():
     streams = teacher_forcing(torch.arange(1, 5).repeat(2, 1), None, torch.full((2, 4), 2))
     with pytest.raises(BangError, match="--attention-dropout 0"):
-        choose_backend("flex", streams, 0.1)
+        choose_backend("flex", streams, 0.1, 16)
     with pytest.raises(BangError, match="GPUs only"):
-        choose_backend("flex", streams, 0.0)
+        choose_backend("flex", streams, 0.0, 16)
     with torch.no_grad():
-        assert choose_backend("flex", streams, 0.0) is FlexAttention
+        assert choose_backend("flex", streams, 0.0, 16) is FlexAttention
         decoding = dataclasses.replace(streams, target_slot=None)
-        assert choose_backend("flex", decoding, 0.0) is FusedAttention
+        assert choose_backend("flex", decoding, 0.0, 16) is FusedAttention
+
+
+def test_flex_needs_16_dimensions_a_head_on_a_gpu(pretended_gpu):
+    streams = teacher_forcing(torch.arange(1, 5, device="cuda").repeat(2, 1), None, torch.full((2, 4), 2).cuda())
+    assert choose_backend("auto", streams, 0.0, 8) is CompactAttention
+    assert choose_backend("auto", streams, 0.0, 16) is choose_backend("flex", streams, 0.0, 16) is FlexAttention
+    with pytest.raises(BangError, match="needs 16 dimensions a head on a GPU, here are 8"):
+        choose_backend("flex", streams, 0.0, 8)
 
 
 def test_buckets_follow_their_options(reference):
