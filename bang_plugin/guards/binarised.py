@@ -71,6 +71,9 @@ class MappedDataset(indexed_dataset.IndexedCachedDataset):
 
     def __init__(self, path: str, fix_lua_indexing: bool = False):
         super().__init__(path, fix_lua_indexing)
+        numbers = len(self.dim_offsets) + len(self.data_offsets) + len(self.sizes)
+        if os.path.getsize(indexed_dataset.index_file_path(path)) != 48 + 8 * numbers:
+            raise ValueError("of another size than it says")  # where it ends early fairseq reads what was in memory
         file = indexed_dataset.data_file_path(path)
         self.cache = np.memmap(file, self.dtype, mode="r") if os.path.getsize(file) else np.empty(0, self.dtype)
         self.cache_index = self.data_offsets
