@@ -24,7 +24,7 @@ from .test_commands import load
 from .test_waits import SIZES, writer
 
 PACKAGE = Path(bang_plugin.__file__).parent
-LEGAL = {  # a GPU allows these
+LEGAL = {  # a GPU allows these, or they are for several processes, which are not tried here
     # indices of a GPU tensor, sent there at each use: test_waits.py would notice
     ("cache", "torch.arange(rows.size(0), device=rows.device)"),
     ("candidates", "torch.arange(len(best), device=best.device)"),
@@ -35,6 +35,8 @@ LEGAL = {  # a GPU allows these
     ),
     ("session", "torch.arange(bsz, device=rows.device)"),  # an order that changes nothing is not used
     ("torch_adamw", "torch.zeros(1, device=device, dtype=dtype)"),  # the CPU has a fused kernel as well
+    ("resuming", "torch.tensor([float(PathManager.isfile(path))], device=trainer.device)"),
+    ("resuming", "torch.distributed.broadcast_object_list(parts, src=src_rank, group=group, device=dist_device)"),
 }
 
 
@@ -133,6 +135,7 @@ def noticed(place, reference, batch, hub, gpu) -> bool:
     module, number, _ = place
     steps = {
         "hub": lambda: hub().score(["a b", "c"], ["B A", "C"]),
+        "scoring": lambda: hub().score(["a b", "c"], ["B A", "C"], decoding="nar"),
         "decoding": lambda: write_all_ways(reference, gpu),
         "": lambda: train_all_ways(reference, copy.deepcopy(batch)),
     }
