@@ -68,12 +68,13 @@ def guarded(call_main):
 
 def _where_it_is(user_dir):
     """``--user-dir`` as an absolute path. fairseq also finds an installed package by its name, but as
-    ``…/fairseq/../name``, which a new process that knows the package already takes for another one of that name."""
+    ``…/fairseq/../name``, and a new process that knows the package already takes that for another one of its name."""
     package = sys.modules.get(os.path.basename(user_dir or ""))
     if package is None or os.path.exists(user_dir):
         return user_dir
     found = os.path.abspath(package.__path__[0])
-    sys.path.insert(0, os.path.dirname(found))  # the new process gets this list and so finds it under the same path
+    package.__path__.append(found)  # fairseq compares with these
+    sys.path.insert(0, os.path.dirname(found))  # a new process gets this list and so finds the package under that path
     return found
 
 

@@ -234,18 +234,25 @@ def test_killed_and_resumed(training, tmp_path, launcher):
     assert_same_training(torch.load(last, weights_only=True), whole)
 
 
-def test_an_installed_package_is_found_by_its_name(training, tmp_path):
-    """``--user-dir bang_plugin`` where no such folder is: fairseq looks beside itself, in two new processes too."""
-    site, elsewhere = tmp_path / "site-packages", tmp_path / "elsewhere"
-    elsewhere.mkdir()
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder of installed packages: fairseq and this one side by side."""
+    site = tmp_path_factory.mktemp("site-packages")
     for package in (Path(fairseq.__file__).parent, Path(fairseq_cli.__file__).parent, Path(PLUGIN)):
-        (site / package.name).mkdir(parents=True)  # a folder of its own, or .. would lead to the real one's
+        (site / package.name).mkdir()  # a folder of its own, or .. would lead to the real one's
         for part in package.iterdir():
             (site / package.name / part.name).symlink_to(part)
-    arguments = [*training["bang"], *TWO, "--max-update", 1, "--no-save", "--user-dir", "bang_plugin"]
+    return site
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_installed_package_is_found_by_its_name(training, site, tmp_path, processes):
+    """``--user-dir bang_plugin`` where no such folder is: fairseq looks beside itself, and so do new processes."""
+    arguments = [*training["bang"], "--distributed-world-size", processes, "--max-update", 1, "--no-save"]
     program = "from fairseq_cli.train import cli_main; cli_main()"
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+    command = [sys.executable, "-c", program, *map(str, arguments), "--user-dir", "bang_plugin"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    run = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, env=environment, timeout=PATIENCE)
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=PATIENCE)
     assert run.returncode == 0, run.stderr
-    assert "training on 2 devices" in run.stderr and "num_updates 1" in run.stderr
+    shown = run.stdout + run.stderr
+    assert f"training on {processes} devices" in shown and "num_updates 1" in shown

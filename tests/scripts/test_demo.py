@@ -5,8 +5,11 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
+
+import pytest
 
 INTERRUPT = b"\x03"  # Ctrl-C: the terminal turns it into SIGINT for every process that runs in it
 TINY = ["--updates", 12, "--most", 40]
@@ -18,6 +21,7 @@ class Terminal:
     def __init__(self, folder: Path, *options):
         command = [sys.executable, "-m", "scripts.demo", "--folder", folder, *TINY, *options]
         self.master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, 120))
         self.process = subprocess.Popen(
             list(map(str, command)),
             **dict.fromkeys(("stdin", "stdout", "stderr"), slave),
@@ -56,6 +60,27 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_data(tmp_path):
     demo.type(INTERRUPT)
     status, text = demo.end()
     assert status == 130
-    assert [line for line in text.splitlines() if line.strip()][1:] == [text.splitlines()[-1]]
-    assert "interrupted: the same command goes on" in text
+    step, typed, line = text.splitlines()
+    assert step.startswith("1/3 data") and typed == "^C"
+    assert line.startswith("interrupted: the same command goes on")
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.slow
+def test_training_goes_on_after_ctrl_c(tmp_path):
+    """A bar, one line for Ctrl-C, and from there on at the next start; fairseq's own lines only when asked for."""
+    options = ["--most", 3000, "--updates", 400]
+    demo = Terminal(tmp_path, *options)
+    demo.read(until="25/400")
+    while not (tmp_path / "checkpoint_last.pt").exists():
+        time.sleep(0.1)
+    demo.type(INTERRUPT)
+    status, text = demo.end()
+    assert status == 130 and "interrupted: the same command goes on" in text.splitlines()[-1]
+    assert "INFO" not in text and "Traceback" not in text
+
+    demo = Terminal(tmp_path, *options, "--verbose")
+    text = demo.read(until="Loaded checkpoint")
+    demo.type(INTERRUPT)
+    assert demo.end()[0] == 130
+    assert "1/3" not in text and "INFO" in text

@@ -35,7 +35,9 @@ def _guarded(hydra_main):
         if user_dir and os.path.basename(os.path.normpath(user_dir)) == "bang_plugin":
             from fairseq.utils import import_user_module
 
-            cfg.common.user_dir = os.path.join(get_original_cwd(), user_dir)
+            given = os.path.join(get_original_cwd(), user_dir)
+            if os.path.exists(given):  # else fairseq looks beside itself, where packages are installed
+                cfg.common.user_dir = given
             import_user_module(cfg.common)
             # only now, since another copy of the package may be installed
             from bang_plugin.guards import hydra_run
