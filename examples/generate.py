@@ -6,10 +6,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from bang_plugin.errors import BangError
+
 from .prepare import tokeniser
 from .recipe import Recipe, option_list
 from .train import DISTILLED, checkpoint, hypotheses, input_limits, run_name
 from .work import Work, fairseq, read_lines, write_lines, write_text
+
+ALONE = 100  # sentences of the test set, at least, that are timed one at a time
 
 
 def trained_runs(recipe: Recipe, work: Work, args) -> list[str]:
@@ -46,26 +50,49 @@ def generate_one(work: Work, run: str, decoding: str, model: Path, options: list
     output = work.outputs / run / decoding
     log = output.with_suffix(".log")
     device = ["--cpu"] if gpus == 0 else []
-    fairseq("generate", work.bin, "--task", "bang", "--path", model, *device, *options, output=log)
+    command = ["generate", work.bin, "--task", "bang", "--path", model, *device, *options]
+    fairseq(*command, output=log)
     found = hypotheses(log)
     sentences = len(read_lines(work.raw / "test.src"))
     decode = tokeniser(work.pieces).decode
     write_lines(output.with_suffix(".txt"), (decode(found.get(i, "")) for i in range(sentences)))
-    write_text(output.with_suffix(".json"), json.dumps(costs(log), indent=1))
+    # fairseq deals batches out in the order of their length: one of several shards is a fair sample
+    shards = max(1, sentences // ALONE)
+    alone = output.with_suffix(".alone.log")
+    sample = ["--batch-size", 1, "--distributed-world-size", shards, "--distributed-rank", 0]
+    fairseq(*command, *sample, output=alone)
+    write_text(output.with_suffix(".json"), json.dumps(costs(log, alone), indent=1))
 
 
-def costs(log: Path) -> dict[str, float | None]:
-    """What writing took, from fairseq-generate's log.
+def costs(log: Path, alone: Path) -> dict[str, float]:
+    """What writing took, from fairseq-generate's logs; loading does not count.
+
+    Args:
+        log: of the whole test set, in batches as fairseq makes them.
+        alone: of sentences written one at a time.
 
     Returns:
-        ``sentences_per_second`` in batches as fairseq makes them, and mean ``passes`` of the decoder per
-        sentence: as the plugin logs them or, for AR, one per token of the hypothesis, end symbol included.
+        ``ms_per_sentence`` alone (mean); in batches ``sentences_per_second``, the mean ``batch_size``, and mean
+        ``passes`` of the decoder per sentence (in beam search: its steps).
+    """
+    speed, batch_size, passes = figures(log)
+    return {
+        "ms_per_sentence": 1000 / figures(alone)[0],
+        "sentences_per_second": speed,
+        "batch_size": batch_size,
+        "passes": passes,
+    }
+
+
+def figures(log: Path) -> tuple[float, float, float]:
+    """Sentences per second, sentences per batch, and passes per sentence, as fairseq-generate logs them.
+
+    Raises:
+        BangError: if they are not in the log.
     """
     text = log.read_text(encoding="utf-8")
-    speed = re.search(r"Translated [\d,]+ sentences .*?([\d.]+) sentences/s", text)
-    passes = re.search(r"([\d.]+) decoder passes each", text)
-    lengths = [line.count(" ") + 1 for line in re.findall(r"^P-\d+\t(.*)$", text, re.M)]
-    return {
-        "sentences_per_second": float(speed[1]) if speed else None,
-        "passes": float(passes[1]) if passes else sum(lengths) / max(len(lengths), 1),
-    }
+    speed = re.search(r"Translated [\d,]+ sentences .*? \(([\d.]+) sentences/s", text)
+    means = re.search(r"sentences in batches of ([\d.]+), ([\d.]+) decoder passes each", text)
+    if not speed or not means:
+        raise BangError(f"{log}: fairseq-generate logged no speed")
+    return float(speed[1]), float(means[1]), float(means[2])

@@ -18,7 +18,12 @@ from scripts.metrics.files import write_whole
 from scripts.published import TASKS, Published, Task
 from scripts.report import print_table
 
-SPEED = {"ms_per_sentence": "ms per sentence", "sentences_per_second": "sentences per second", "passes": "passes"}
+SPEED = {
+    "ms_per_sentence": "ms per sentence, batch 1",
+    "sentences_per_second": "sentences per second",
+    "batch_size": "at batch size",
+    "passes": "decoder passes",
+}
 SECOND_HAND = "published, second-hand"
 
 
@@ -138,7 +143,7 @@ def notes(runs: list[Run], task: Task | None) -> str:
 
 
 def plot(rows: list[dict], column: str, title: str, path: Path) -> None:
-    """Bars of one quality column as PNG, ours with their latency and passes; second-hand rows are hatched."""
+    """Bars of one quality column as PNG, ours with their costs; second-hand rows are hatched."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -29,7 +29,7 @@ class Account:
     """
 
     def __init__(self, owner, decoding: str, print_trace: bool = False, trace_file: Optional[str] = None):
-        self.totals = {"sentences": 0, "passes": 0, "tokens": 0, "proposed": 0}
+        self.totals = {"batches": 0, "sentences": 0, "passes": 0, "tokens": 0, "proposed": 0}
         self.print_trace = print_trace
         self.file = None
         if trace_file:
@@ -46,12 +46,14 @@ class Account:
 
         Args:
             ids: numbers of the sentences; None goes on counting.
+            hypotheses: per sentence, the best one first.
         """
         seen = self.totals["sentences"]
+        self.totals["batches"] += 1
         for number, (hypothesis, *_) in zip(ids or range(seen, seen + len(hypotheses)), hypotheses):
             self.totals["sentences"] += 1
             for total, key in (("passes", "passes"), ("tokens", "kept"), ("proposed", "proposed")):
-                self.totals[total] += hypothesis[key]
+                self.totals[total] += hypothesis.get(key, 0)
             if self.print_trace:
                 print("\n".join(format_trace(number, hypothesis["trace"])))
             if self.file:
@@ -60,12 +62,17 @@ class Account:
 
 
 def summary(decoding: str, totals: Dict[str, int]) -> str:
-    """One line about all sentences: mean passes, tokens per pass, share of proposed tokens that were kept."""
+    """One line about all sentences: mean batch and passes and, for modes that draft, tokens per pass and the share of
+    proposed tokens that were kept."""
     sentences, passes, tokens = totals["sentences"], totals["passes"], totals["tokens"]
-    return (
-        f"--decoding {decoding}: {sentences} sentences, {passes / sentences:.2f} decoder passes each, "
-        f"{tokens / passes:.2f} tokens per pass, {100 * tokens / totals['proposed']:.1f} % of proposed tokens kept"
+    line = (
+        f"--decoding {decoding}: {sentences} sentences in batches of {sentences / totals['batches']:.1f}, "
+        f"{passes / sentences:.2f} decoder passes each"
     )
+    if totals["proposed"]:
+        kept = 100 * tokens / totals["proposed"]
+        line += f", {tokens / passes:.2f} tokens per pass, {kept:.1f} % of proposed tokens kept"
+    return line
 
 
 def format_trace(number: int, trace: List[Dict]) -> List[str]:

@@ -1,5 +1,7 @@
 """NAR with a second look: the most probable chains, judged by stream 1 in one more pass."""
 
+from typing import List
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,52 +10,63 @@ from .loop import Step
 from .session import Session
 from .writing import Writing
 
+WINDOW = 1
+NORM = 1.0
 
-def nar_candidates(session: Session, writing: Writing, chunk: int, candidates: int):
+
+def nar_candidates(session: Session, writing: Writing, chunk: int, candidates: int, lenpen: float = 1.0):
     """Write the one of the ``candidates`` most probable chains that AR finds most probable.
 
     NAR chooses every token by itself, so that neighbours may belong to different sentences; stream 1 sees which
-    ones fit together. The scores are AR's.
+    ones fit together. The scores are AR's; chains of different lengths compare by ``sum / length ** lenpen``, as
+    hypotheses of a beam do.
     """
     session.skip_first_position()
 
     def step() -> Step:
         tokens = best_chains(session, writing, chunk, candidates)
         scores = session.score(tokens, writing.eos)
-        real = tokens != writing.pad
-        best = scores.masked_fill(~real, 0).sum(2).masked_fill(~real.any(2), -torch.inf).argmax(1)
+        lengths = (tokens != writing.pad).sum(2)
+        totals = scores.masked_fill(tokens == writing.pad, 0).sum(2) / lengths.clamp(min=1) ** lenpen
+        best = totals.masked_fill(lengths == 0, -torch.inf).argmax(1)
         rows = torch.arange(len(best), device=best.device)
-        return Step(tokens[rows, best], scores[rows, best], real[rows, best].sum(1))
+        return Step(tokens[rows, best], scores[rows, best], lengths[rows, best])
 
     return step
 
 
 def best_chains(session: Session, writing: Writing, chunk: int, n: int) -> Tensor:
-    """The ``n`` most probable chains of every sentence, each up to its end symbol and then padding.
+    """The ``n`` most probable chains of every sentence that end where NAR's own does, give or take ``WINDOW``.
 
-    Exact: a chain's tokens are independent given the source, so that n better beginnings of the same length would
-    make n better chains with the same end.
+    Chains of different lengths compare by the mean of their log-probabilities: the sum prefers early ends, which
+    leave out factors. Exact: a chain's tokens are independent given the source, so that n better beginnings of the same
+    length would make n better chains with the same end.
 
     Returns:
-        LongTensor ``(batch, n, len)``; all padding where there are fewer than n.
+        LongTensor ``(batch, n, len)``, each up to its end symbol and then padding; all padding where there are
+        fewer than n.
     """
     bsz, device = writing.lengths.numel(), writing.lengths.device
     room = int(writing.known.max_lengths.max()) + 1
+    ranked: List[tuple] = []  # per place: n tokens with log-probabilities, and the end symbol's
+    ends = torch.full((bsz,), room, device=device)  # places of NAR's own end symbols, as far as they are known
+    while len(ranked) < (places := min(room, int(ends.max()) + WINDOW + 1)):
+        size = min(chunk, room - len(ranked))
+        index = torch.arange(len(ranked), len(ranked) + size, device=device)
+        tokens, lprobs, end = writing.rank(*session.masks(size), index.expand(bsz, -1), n)
+        session.advance(size)
+        ends = torch.minimum(ends, index.masked_fill(end < lprobs[..., 0], room).amin(1))
+        ranked += zip(tokens.unbind(1), lprobs.unbind(1), end.unbind(1))
     begun = whole = torch.zeros(bsz, n, 0, dtype=torch.long, device=device)
     # one beginning, of nothing, and no whole chain yet
     begun_scores, whole_scores = torch.full((2, bsz, n), -torch.inf, device=device)
     begun_scores[:, 0] = 0.0
-    ranked = []
-    while (begun_scores[:, 0] > whole_scores[:, -1]).any():
-        place = begun.size(2)
-        if place == len(ranked):
-            size = min(chunk, room - place)
-            index = torch.arange(place, place + size, device=device).expand(bsz, -1)
-            ranked += zip(*(part.unbind(1) for part in writing.rank(*session.masks(size), index, n)))
-            session.advance(size)
+    for place in range(places):
         tokens, lprobs, end = ranked[place]
         whole = torch.cat([F.pad(whole, (0, 1), value=writing.pad), F.pad(begun, (0, 1), value=writing.eos)], dim=1)
-        whole_scores, kept = torch.cat([whole_scores, begun_scores + end.unsqueeze(1)], dim=1).topk(n, dim=1)
+        ended = (begun_scores + end.unsqueeze(1)) / (place + 1) ** NORM
+        ended = ended.masked_fill(((ends - place).abs() > WINDOW).unsqueeze(1), -torch.inf)
+        whole_scores, kept = torch.cat([whole_scores, ended], dim=1).topk(n, dim=1)
         whole = _pick(whole, kept)
         begun_scores, kept = (begun_scores.unsqueeze(2) + lprobs.unsqueeze(1)).flatten(1).topk(n, dim=1)
         begun = torch.cat([_pick(begun, kept // n), tokens.gather(1, kept % n).unsqueeze(2)], dim=2)

@@ -38,8 +38,7 @@ class BlockGenerator:
         mode: function ``(session, writing) -> step``; each call of ``step()`` runs a decoder pass and returns a
             :class:`Step`.
         limits: lengths and penalties.
-        lenpen: scores are divided by ``length ** lenpen``.
-        normalize_scores: False leaves the sum of log-probabilities.
+        lenpen: scores are divided by ``length ** lenpen``; 0 leaves the sum of log-probabilities.
         collapse_repeats: drop tokens that repeat their predecessor.
         account: makes the :class:`Account` that is told of every hypothesis.
     """
@@ -51,15 +50,13 @@ class BlockGenerator:
         mode: Callable,
         limits: Limits,
         lenpen: float = 1.0,
-        normalize_scores: bool = True,
         collapse_repeats: bool = False,
         account: Optional[Callable[["BlockGenerator"], Account]] = None,
     ):
         self.models = models
         self.dictionary = dictionary
         self.mode, self.limits = mode, limits
-        self.lenpen, self.normalize_scores = lenpen, normalize_scores
-        self.collapse_repeats = collapse_repeats
+        self.lenpen, self.collapse_repeats = lenpen, collapse_repeats
         self.account = account(self) if account else None
         self.eos = dictionary.eos()
         self.symbols_to_strip_from_output = {self.eos}
@@ -137,9 +134,7 @@ class BlockGenerator:
             fresh[1:] = tokens[1:] != tokens[:-1]
             fresh = fresh.nonzero().flatten()
             tokens, scores = tokens[fresh], scores[fresh]
-        score = scores.sum()
-        if self.normalize_scores:
-            score = score / len(tokens) ** self.lenpen
+        score = scores.sum() / len(tokens) ** self.lenpen
         return {
             "tokens": tokens.clone(),
             "score": score,

@@ -108,7 +108,8 @@ def build_block_generator(cfg, models, dictionary, args) -> BlockGenerator:
         BangError: for a model that is not BANG.
     """
     _check_models(cfg, models)
-    second_look = partial(nar_candidates, chunk=cfg.nar_chunk, candidates=cfg.nar_candidates)
+    lenpen = 0.0 if getattr(args, "unnormalized", False) else getattr(args, "lenpen", 1.0)
+    second_look = partial(nar_candidates, chunk=cfg.nar_chunk, candidates=cfg.nar_candidates, lenpen=lenpen)
     mode = {
         "nar": second_look if cfg.nar_candidates > 1 else partial(nar, chunk=cfg.nar_chunk),
         "semi_nar": partial(semi_nar, block_size=cfg.block_size),
@@ -123,8 +124,7 @@ def build_block_generator(cfg, models, dictionary, args) -> BlockGenerator:
         dictionary,
         mode,
         Limits.of(args),
-        lenpen=getattr(args, "lenpen", 1),
-        normalize_scores=not getattr(args, "unnormalized", False),
+        lenpen=lenpen,
         collapse_repeats=cfg.collapse_repeats,
         account=account,
     )

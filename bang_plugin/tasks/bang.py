@@ -14,7 +14,9 @@ from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+from ..decoding.account import Account
 from ..decoding.inference import QUANTIZE
+from ..decoding.loop import BlockGenerator
 from ..decoding.option_table import DECODINGS, OWN_LIKELIHOOD
 from ..decoding.options import build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
@@ -151,6 +153,8 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
             if getattr(generator, "repeat_ngram_blocker", None):
                 generator.repeat_ngram_blocker = RepeatBlock(args.no_repeat_ngram_size)
+            if not isinstance(generator, SequenceScorer):
+                generator.account = Account(generator, "ar")
             return generator
         if kwargs.get("prefix_allowed_tokens_fn"):
             raise BangError("prefix_allowed_tokens_fn needs decoding ar")
@@ -170,11 +174,15 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
         results = super().inference_step(generator, models, sample, prefix_tokens, constraints)
         if scoring:
             return results
+        if isinstance(generator, BlockGenerator):
+            return results
         for hypotheses in results:
-            # fairseq's search, one pass a token, goes on for a sentence until its last hypothesis ends
+            # fairseq's search, one pass a step, goes on for a sentence until its last hypothesis ends
             passes = max((len(h["tokens"]) for h in hypotheses), default=0)
             for hypothesis in hypotheses:
-                hypothesis.setdefault("passes", passes)
+                hypothesis["passes"] = passes
+        if account := getattr(generator, "account", None):
+            account.add(None, [hypotheses for hypotheses in results if hypotheses])
         return results
 
     def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None, targets=None):

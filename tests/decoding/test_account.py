@@ -1,5 +1,6 @@
 """Traces and totals: which tokens came in which pass."""
 
+import argparse
 import gc
 import json
 import re
@@ -39,8 +40,30 @@ def test_trace_file_tells_the_whole_story(make_task, model, rows, tmp_path, mode
         assert probabilities == pytest.approx(hypothesis["positional_scores"].exp().tolist(), rel=1e-4)
     passes, tokens = sum(h["passes"] for h in hypotheses), sum(h["kept"] for h in hypotheses)
     proposed = sum(h["proposed"] for h in hypotheses)
-    assert f"{len(rows)} sentences, {passes / len(rows):.2f} decoder passes each" in caplog.text
+    batches = f"{len(rows)} sentences in batches of {len(rows)}.0"
+    assert f"{batches}, {passes / len(rows):.2f} decoder passes each" in caplog.text
     assert f"{tokens / passes:.2f} tokens per pass, {100 * tokens / proposed:.1f} %" in caplog.text
+
+
+def test_beam_search_counts_its_steps(make_task, model, rows, caplog):
+    """A search goes on until its last hypothesis ends: more steps than the best one has tokens."""
+    caplog.set_level("INFO")
+    logits = model.decoder.output_layer
+    task = make_task()
+    more_ends = torch.zeros(len(task.target_dictionary))
+    more_ends[task.target_dictionary.eos()] = 4.0  # the random model hardly ever ends a sentence
+    model.decoder.output_layer = lambda features: logits(features) + more_ends
+    before, found = model.decoder.num_passes, []
+    generator = task.build_generator([model], argparse.Namespace(max_len_b=30, beam=4, lenpen=0.2))
+    for row in rows[:4]:
+        sample = {"net_input": {"src_tokens": row.unsqueeze(0), "src_lengths": torch.tensor([len(row)])}}
+        found += [hypotheses[0] for hypotheses in task.inference_step(generator, [model], sample)]
+    steps = model.decoder.num_passes - before
+    assert sum(h["passes"] for h in found) == steps > sum(len(h["tokens"]) for h in found)
+    del generator
+    gc.collect()
+    assert f"--decoding ar: 4 sentences in batches of 1.0, {steps / 4:.2f} decoder passes each" in caplog.text
+    assert "tokens per pass" not in caplog.text
 
 
 def test_printed_trace(make_task, model, rows, capsys):

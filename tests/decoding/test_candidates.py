@@ -5,13 +5,15 @@ import itertools
 import pytest
 import torch
 
+from bang_plugin.decoding.candidates import WINDOW
+
 from .conftest import write
 
 LONGEST = 3
 
 
-def chains_by_brute_force(task, model, row, n):
-    """The n most probable (log-probability, tokens) among all chains of up to LONGEST tokens."""
+def chains_by_brute_force(task, model, row, own, n):
+    """The n best (mean log-probability, tokens) among all chains of about the length of NAR's ``own``."""
     eos, pad = task.target_dictionary.eos(), task.target_dictionary.pad()
     encoder_out = model.encoder(row.unsqueeze(0), src_lengths=torch.tensor([len(row)]))
     cache = model.decoder.new_cache(1)
@@ -21,13 +23,16 @@ def chains_by_brute_force(task, model, row, n):
     types = [t for t in range(lprobs.size(1)) if t not in (eos, pad)]
     found = []
     for length in range(1, LONGEST + 1):
+        if abs(length + 1 - len(own)) > WINDOW:
+            continue
         for tokens in itertools.product(types, repeat=length):
             chain = [*tokens, eos]
-            found.append((sum(lprobs[i, token].item() for i, token in enumerate(chain)), chain))
+            found.append((sum(lprobs[i, token].item() for i, token in enumerate(chain)) / len(chain), chain))
     return sorted(found, reverse=True)[:n]
 
 
-def test_equals_brute_force(make_task, model, rows, reference):
+@pytest.mark.parametrize("more_ends, length", [(0.0, LONGEST), (4.0, 1)])
+def test_equals_brute_force(make_task, model, rows, more_ends, length):
     task = make_task(decoding="nar", nar_candidates=5)
     d = task.target_dictionary
     d_types = slice(24, len(d))
@@ -37,12 +42,15 @@ def test_equals_brute_force(make_task, model, rows, reference):
     def few_types(features):
         logits = original(features)
         logits[..., d_types] = -40.0
+        logits[..., d.eos()] += more_ends
         return logits
 
     model.decoder.output_layer = few_types
-    for row in rows[:3]:
+    for row in rows[:2]:
+        (own,) = write(make_task(decoding="nar"), model, [row], max_len_b=LONGEST)
+        assert len(own["tokens"]) == length + 1
         with torch.no_grad():
-            expected = chains_by_brute_force(task, model, row, 5)
+            expected = chains_by_brute_force(task, model, row, own["tokens"], 5)
             scores = []
             for _, chain in expected:
                 prev = torch.tensor([[d.eos(), *chain[:-1]]])
@@ -51,7 +59,7 @@ def test_equals_brute_force(make_task, model, rows, reference):
                 model.decoder.output_layer = few_types
                 lprobs = logits[0].log_softmax(-1)
                 scores.append([lprobs[i, token].item() for i, token in enumerate(chain)])
-        best = max(range(5), key=lambda k: sum(scores[k]))
+        best = max(range(5), key=lambda k: sum(scores[k]) / len(scores[k]))
         (hypothesis,) = write(task, model, [row], max_len_b=LONGEST)
         assert hypothesis["tokens"].tolist() == expected[best][1]
         assert hypothesis["positional_scores"].tolist() == pytest.approx(scores[best], abs=1e-4)
@@ -69,7 +77,7 @@ def test_more_candidates_are_never_less_probable(make_task, model, rows):
     totals = []
     for n in (2, 4, 16):
         found = write(make_task(decoding="nar", nar_candidates=n), model, rows, min_len=6, max_len_b=12)
-        totals.append([h["positional_scores"].sum().item() for h in found])
+        totals.append([h["score"].item() for h in found])
     for few, more in zip(totals, totals[1:]):
         assert all(b >= a - 1e-4 for a, b in zip(few, more))
     assert sum(totals[-1]) > sum(totals[0])

@@ -1,5 +1,6 @@
 """Small data in the examples' folder format, and fairseq's commands run inside the test process."""
 
+import gc
 import io
 import logging
 import random
@@ -45,6 +46,7 @@ def in_process(command, *arguments, gpus=0, output=None, visible=None):
     try:
         with mock.patch.object(command_line, "PLUGIN", plugin):
             written = command_line.fairseq(command, *arguments)
+        gc.collect()  # the totals are logged when a generator goes away, as they are where a process ends
     finally:
         logging.getLogger().removeHandler(handler)
     if output:

@@ -24,6 +24,7 @@ from examples.long_documents import documents
 from examples.train import hypotheses
 from examples.work import fairseq
 from scripts.published import TASKS
+from scripts.results import SPEED
 
 from .conftest import SMALL, in_process, write_data
 
@@ -51,8 +52,12 @@ def modes(results):
 def test_paper_tables(fast, data, vocab, tmp_path, capsys, module):
     results = steps(module, tmp_path / "work", ["--data", data, "--vocab", vocab], ["--mode", "all"])
     assert modes(results) == [f"all, {d}" for d in ("adaptive", "ar", "nar", "semi_nar", "speculative")]
-    assert all(run["speed"]["passes"] > 0 and run["speed"]["sentences_per_second"] > 0 for run in results)
+    assert all(run["speed"].keys() == SPEED.keys() and min(run["speed"].values()) > 0 for run in results)
+    assert {run["speed"]["batch_size"] for run in results} == {10}
     table = (tmp_path / "work" / "scores.md").read_text()
+    header, _, *rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line[:1] == "|"]
+    for label in SPEED.values():
+        assert all((row[header.index(label)] != "") == (row[1] == "ours") for row in rows)
     for row in TASKS[module.RECIPE.name].rows:
         (line,) = (line for line in table.splitlines() if f"| {row.model} " in line and f"| {row.mode} " in line)
         assert "published" in line and ("second-hand" in line) == row.second_hand
@@ -125,7 +130,8 @@ def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path, monkeyp
     written = hypotheses(work / "outputs" / "nar" / "nar.log")
     assert len(written) == 10 and all(len(text.split()) <= 3 for text in written.values())
     costs = json.loads((work / "outputs" / "nar" / "nar.json").read_text())
-    assert costs["sentences_per_second"] > 0 and costs["passes"] == 1
+    assert costs["sentences_per_second"] > 0 and costs["ms_per_sentence"] > 0
+    assert (costs["passes"], costs["batch_size"]) == (1, 10)
     with pytest.raises(
         SystemExit, match="error: generate nar nar was done with options .*--collapse-repeats .*--max-len-b 3"
     ):

@@ -36,7 +36,7 @@ def test_a_folder_is_one_run(write):
     write("nar/settings.json", {"lr": 1})
     (run,) = gather(folder)
     assert (run.mode, run.scores) == ("NAR", SCORES)
-    assert run.speed == {"ms_per_sentence": 5.0, "sentences_per_second": 300.0, "passes": 1.0}
+    assert run.speed == {"ms_per_sentence": 5.0, "sentences_per_second": 300.0, "batch_size": 32, "passes": 1.0}
     assert run.signatures["bleu_4"] == "bleu_4|x:1"
 
 
@@ -51,7 +51,10 @@ def test_a_file_is_a_run_and_a_list_of_measurements_several(write):
 def test_published_rows_stand_beside_with_their_means(write):
     task = TASKS["question_generation"]
     rows = tabulate(gather(write("nar.json", evaluation())), task)
-    assert rows[0] | {"mode": "nar", "R-L": 40.0, "B-4": 12.0, "MTR": 20.0, "overall": 24.0, "passes": ""} == rows[0]
+    assert (
+        rows[0] | {"mode": "nar", "R-L": 40.0, "B-4": 12.0, "MTR": 20.0, "overall": 24.0, "decoder passes": ""}
+        == rows[0]
+    )
     by_name = {(row["model"], row["mode"]): row for row in rows}
     assert by_name["BANG", "NAR"]["overall"] == pytest.approx((44.07 + 12.75 + 18.99) / 3)
     assert by_name["ProphetNet", "AR"]["B-4"] == 19.58
@@ -85,7 +88,7 @@ def test_command_line_writes_table_and_plot(write, tmp_path, capsys):
     assert table in capsys.readouterr().out
     lines = table.splitlines()
     assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == [
-        *("ours", "NAR", "40.00", "12.00", "20.00", "24.00", "5.00", "300.00", "1.00", "measured")
+        *("ours", "NAR", "40.00", "12.00", "20.00", "24.00", "5.00", "300.00", "32", "1.00", "measured")
     ]
     assert sum("published, second-hand: BANG" in line for line in lines) == 2
     assert "- `bleu_4|x:1`" in lines and "exact_match" not in table
@@ -126,8 +129,9 @@ def test_files_that_cannot_be_told_apart_are_refused(write, tmp_path):
 
 
 def test_what_the_examples_write_is_a_measurement(write):
-    """Step generate tells speed and passes, and neither a name nor a latency."""
+    """Step generate tells costs, and no name."""
     folder = write("ar/scores.json", evaluation()).parent
-    write("ar/ar.json", {"sentences_per_second": 7.5, "passes": 9.0})
+    costs = {"ms_per_sentence": 140.0, "sentences_per_second": 7.5, "batch_size": 31.5, "passes": 9.0}
+    write("ar/ar.json", costs)
     (run,) = gather(folder)
-    assert (run.mode, run.speed) == ("ar", {"sentences_per_second": 7.5, "passes": 9.0})
+    assert (run.mode, run.speed) == ("ar", costs)
