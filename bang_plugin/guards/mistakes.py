@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Callable
@@ -63,7 +62,6 @@ MISTAKES = (
             f"{r.local('argparse:_get_value', 'arg_string')}: {m[1]}"
         ),
     ),
-    Mistake(json.JSONDecodeError, "", "", lambda m, r: f"{r.with_value(r.error.doc)}: not JSON: {r.text}"),
     Mistake(
         SyntaxError, ":literal_eval|fairseq", "", lambda m, r: f"{r.with_value(_known(r.error.text))}: {r.error.msg}"
     ),
@@ -90,21 +88,6 @@ MISTAKES = (
         r"fairseq\.data\.iterators:__init__$",
         "",
         lambda m, r: f"{r.named('update_freq')}: must be at least 1",
-    ),
-    Mistake(
-        AssertionError,
-        r"fairseq\.data\.data_utils:batch_by_size",
-        r"should not exceed max_tokens=(\d+)",
-        lambda m, r: f"--max-tokens {m[1]}: there is a sentence of more tokens; raise it, or shorten the sentence",
-    ),
-    Mistake(
-        IndexError,
-        r"fairseq\.data\.data_utils:batch_by_size$",
-        "",
-        lambda m, r: (
-            "no sentence is left: all are longer than --max-source-positions, --max-target-positions or "
-            "--max-tokens allow (or the files are empty); raise these, or use --truncate-source"
-        ),
     ),
     # what is missing
     Mistake(

@@ -190,6 +190,13 @@ def test_mistakes_are_one_line(toy_data, tmp_path, override, line):
     assert re.fullmatch(f"error: {line}", told.splitlines()[-1]) and "Traceback" not in told, told
 
 
+def test_file_without_a_criterion(toy_data, tmp_path):
+    config = configuration(toy_data)
+    del config["criterion"]
+    status, told = run(tmp_path, config)
+    assert status == 1 and told.splitlines()[-1] == "error: --criterion is missing: try nstream_loss", told
+
+
 def test_two_processes_on_a_cpu(toy_data, tmp_path):
     status, told = run(tmp_path, configuration(toy_data), "distributed_training.distributed_world_size=2")
     assert status == 0, told

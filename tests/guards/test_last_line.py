@@ -38,13 +38,13 @@ MISTAKES = {  # what is typed, and the last line, where FILES stand for those of
     f"{TRAIN} --num-workers -1": "--num-workers -1: must not be negative",
     f"{TRAIN} --update-freq 0": "--update-freq 0: must be at least 1",
     f"{TRAIN} --required-batch-size-multiple 0": "--required-batch-size-multiple 0: must be at least 1",
-    f"{TRAIN} --max-tokens 0": "no sentence is left: .*--max-source-positions.*",
-    f"{GENERATE} --max-tokens 3": "--max-tokens 3: there is a sentence of more tokens; raise it.*",
-    f"{TRAIN} --eval-bleu --eval-bleu-args {{beam:1}}": "--eval-bleu-args {beam:1}: not JSON: Expecting .*",
+    f"{TRAIN} --max-tokens 0": "train: none of its 300 sentences is short enough for .* --max-tokens",
+    f"{GENERATE} --max-tokens 3": "Sentences lengths should not exceed max_tokens=3: raise --max-tokens .*",
+    f"{TRAIN} --eval-bleu --eval-bleu-args {{beam:1}}": "--eval-bleu-args {beam:1}: .*; write JSON, .*",
     f"{GENERATE} --model-overrides nope": "--model-overrides nope: names and texts need quotation marks.*",
     f"{TRAIN} --save-dir x\\": r"--save-dir x\: fairseq cannot read this value.*",
     f"{TRAIN} --save-dir ${{x}}": "--save-dir: there is no x that ${x} could stand for",
-    f"{TRAIN} --eval-bleu --eval-bleu-detok mosse": "--eval-bleu-detok mosse: there is none of that name; .*moses.*",
+    f"{TRAIN} --eval-bleu --eval-bleu-detok mosse": "--eval-bleu-detok mosse: choose one of moses, nltk, space",
     # an option that is missing
     without("--arch"): "--arch is missing: try bang_base",
     without("--optimizer"): "--optimizer is missing",
@@ -94,8 +94,8 @@ MISTAKES = {  # what is typed, and the last line, where FILES stand for those of
 
 MORE = {  # of the same kinds
     f"{TRAIN} --adam-betas (0.9,x)": "--adam-betas (0.9,x): not two numbers, as in '(0.9, 0.98)'",
-    f"{TRAIN} --max-source-positions 1": "no sentence is left: .*--max-source-positions.*",
-    f"{TRAIN} --eval-bleu --eval-bleu-detok-args {{x": "--eval-bleu-detok-args {x: not JSON: .*",
+    f"{TRAIN} --max-source-positions 1": "train: none of its 300 sentences is short enough for .* --max-tokens",
+    f"{TRAIN} --eval-bleu --eval-bleu-detok-args {{x": "--eval-bleu-detok-args {x: .*; write JSON, .*",
     f"{GENERATE} --model-overrides {{x:": "--model-overrides {x:: '{' was never closed",
     VALIDATE: "Must specify batch size either with --max-tokens or --batch-size",
     f"{INTERACTIVE} --bpe wordpiece": "--bpe wordpiece needs --wordpiece-vocab",
@@ -214,6 +214,21 @@ def test_what_a_machine_lacks(toy_data, tmp_path, monkeypatch, capsys, error, li
     monkeypatch.setattr(Trainer, "train_step", mock.Mock(side_effect=error))
     told = last_words(capsys, *TRAIN.replace("DATA", str(toy_data / "bin")).replace("OUT", str(tmp_path)).split())
     assert re.fullmatch(f"error: {line}", told.splitlines()[-1]) and "Traceback" not in told
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu(toy_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: torch.zeros(1).cuda())
+    told = last_words(capsys, *TRAIN.replace("DATA", str(toy_data / "bin")).replace("OUT", str(tmp_path)).split())
+    assert told.splitlines()[-1].startswith("error: there is no GPU to use") and "Traceback" not in told
+
+
+def test_tokeniser_without_its_data(places, monkeypatch, capsys):
+    nltk = pytest.importorskip("nltk")
+    monkeypatch.setattr(nltk.data, "path", [])  # wherever this machine has some
+    command = f"{INTERACTIVE} --tokenizer nltk".replace("DATA", places["DATA"]).replace("MODEL", places["MODEL"])
+    told = last_words(capsys, *command.split())
+    assert re.fullmatch("error: --tokenizer nltk: .*python -m nltk.downloader punkt.*", told.splitlines()[-1]), told
 
 
 @pytest.mark.parametrize(
