@@ -200,7 +200,7 @@ def test_errors_are_one_line(toy_data, tmp_path):
     run = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True)
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
-    assert run.stderr.splitlines()[-1].startswith(f"error: {broken}: not a whole checkpoint file")
+    assert run.stderr.splitlines()[-1].startswith(f"error: --path {broken}: not a whole checkpoint file")
 
 
 @pytest.mark.parametrize("precision", ["--fp16", "--bf16"])

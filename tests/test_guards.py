@@ -8,9 +8,14 @@ from .command_line import PLUGIN
 
 SCRIPT = """
 import sys
+from types import SimpleNamespace
 import fairseq_cli.interactive
+from fairseq import tasks, utils
+
+hook = sys.excepthook
+utils.import_user_module(SimpleNamespace(user_dir="{plugin}"))  # as every command does, whatever its task
+import bang_plugin
 from bang_plugin.guards import table
-from fairseq import tasks
 
 def there(change):
     return [vars(owner).get(change.name) for owner in table._owners(change)]
@@ -18,13 +23,8 @@ def there(change):
 def guarded(function):
     return hasattr(getattr(function, "__func__", function), "is_bang_guard")
 
-hook, before = sys.excepthook, [there(change) for change in table.CHANGES]
-from types import SimpleNamespace
-from fairseq import utils
-utils.import_user_module(SimpleNamespace(user_dir="{plugin}"))
-import bang_plugin
-assert [there(change) for change in table.CHANGES] == before and sys.excepthook is hook, "changed by the import"
-assert not any(guarded(f) for functions in before for f in functions)
+changed = [change.name for change in table.CHANGES for function in there(change) if guarded(function)]
+assert not changed and sys.excepthook is hook, changed
 try:
     {use}
 except bang_plugin.errors.BangError:
