@@ -21,7 +21,7 @@ def fairseq(command: str, *arguments, stdin: str | bytes = ""):
     argv = [f"fairseq-{command}", *map(str, arguments), "--user-dir", PLUGIN]
     if command != "preprocess" and "--num-workers" not in argv:
         argv += ["--num-workers", "0"]  # a data-loading process takes seconds to end
-    out = io.StringIO()
+    out, handlers = io.StringIO(), list(logging.getLogger().handlers)
     source = io.TextIOWrapper(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin))
     with (
         mock.patch.object(sys, "argv", argv),
@@ -33,6 +33,7 @@ def fairseq(command: str, *arguments, stdin: str | bytes = ""):
         finally:
             for handler in logging.getLogger().handlers:
                 handler.flush()
+            logging.getLogger().handlers[:] = handlers  # fairseq-validate puts its own in their place
     return out.getvalue()
 
 

@@ -96,7 +96,9 @@ def _open(path: str):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BangError(f"--trace-file {path}: another process is writing it; give each its own") from error
+            raise BangError(
+                f"--trace-file {path}: another process or decoding is writing it; give each its own"
+            ) from error
         except OSError:  # a file system without locks
             pass
         file.truncate(0)

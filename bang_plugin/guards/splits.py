@@ -14,7 +14,8 @@ GENERATE = "fairseq_cli.generate"
 def sharded(main):
     """fairseq-generate's ``main``, for which ``--num-shards`` and ``--shard-id`` count.
 
-    With ``--results-path`` every shard writes into a folder of its own there, ``shard0-of-3``.
+    With ``--results-path`` every shard writes into a folder of its own there, ``shard0-of-3``, and ``--trace-file
+    trace.jsonl`` means ``trace.shard0-of-3.jsonl``.
 
     Raises:
         BangError: if there is no such shard.
@@ -31,8 +32,11 @@ def sharded(main):
             options = cfg.distributed_training  # by which fairseq-generate deals out batches
             options.distributed_rank = shard * options.distributed_world_size + options.distributed_rank
             options.distributed_world_size *= shards
+            name = f"shard{shard}-of-{shards}"
             if cfg.common_eval.results_path is not None:
-                cfg.common_eval.results_path = os.path.join(cfg.common_eval.results_path, f"shard{shard}-of-{shards}")
+                cfg.common_eval.results_path = os.path.join(cfg.common_eval.results_path, name)
+            if cfg.task.get("trace_file"):
+                cfg.task.trace_file = f".{name}".join(os.path.splitext(cfg.task.trace_file))
         return main(cfg, *args, **kwargs)
 
     return guarded

@@ -22,7 +22,7 @@ from .hub import BangHub
 CHECKPOINTS = ("model.pt", "checkpoint_best.pt", "checkpoint_last.pt")
 # a task's options of how to write and to validate, which a checkpoint does not bring back: from Python as on a command
 # line they have their defaults unless they are asked for
-RUN_OPTIONS = ("decoding", *TASK_OPTIONS, "eval_bleu", "truncate_source")
+RUN_OPTIONS = ("decoding", *TASK_OPTIONS, "eval_bleu", "eval_decodings", "truncate_source")
 
 
 def from_pretrained(

@@ -1,5 +1,6 @@
 """Shards of fairseq-generate; several validation sets; training data in parts, in folders, under another name."""
 
+import gc
 import re
 import shutil
 
@@ -26,7 +27,10 @@ def test_shards_write_every_sentence_once(toy_data, toy_checkpoint, tmp_path, ba
     parts = []
     for shard in range(shards):
         results = ["--num-shards", shards, "--shard-id", shard, "--results-path", tmp_path]
-        generate(toy_data, toy_checkpoint, *options, *results)
+        generate(toy_data, toy_checkpoint, *options, *results, "--trace-file", tmp_path / "trace.jsonl")
+        gc.collect()
+        trace = (tmp_path / f"trace.shard{shard}-of-{shards}.jsonl").read_text()
+        assert trace.count("\n") > 0
         parts.append(hypotheses((tmp_path / f"shard{shard}-of-{shards}" / "generate-test.txt").read_text()))
     assert all(parts) and sum(map(len, parts)) == 43
     assert {n: text for part in parts for n, (_, text) in part.items()} == {n: text for n, (_, text) in whole.items()}

@@ -131,6 +131,7 @@ def moved(toy_data, toy_checkpoint, tmp_path):
     state = torch.load(toy_checkpoint, weights_only=True)
     assert state["cfg"]["task"]["source_lang"] is None
     saved = {"decoding": "nar", "print_trace": True, "trace_file": "old.jsonl", "quantize": "int8", "eval_bleu": True}
+    saved["eval_decodings"] = "ar,nar"
     state["cfg"]["task"].update(saved, data="/gone", truncate_source=True, block_size=2)
     state["cfg"]["generation"].update(beam=1, max_len_b=1)
     folder = tmp_path / "moved"
