@@ -1,6 +1,7 @@
 """The best checkpoint: chosen by a metric that is logged, and among checkpoints of one objective."""
 
 import argparse
+import copy
 import functools
 import logging
 import os
@@ -74,14 +75,24 @@ def _logged(trainer, subset: str) -> list:
     batches = trainer.get_valid_iterator(subset).frozen_batches
     if not len(batches):
         raise BangError(f"--valid-subset {subset}: holds no sentence that can be validated on; --disable-validation?")
-    dataset = trainer.task.dataset(subset)
+    dataset, task = trainer.task.dataset(subset), _untraced(trainer.task)
     trainer.model.eval()
     trainer.criterion.eval()
     with metrics.aggregate(new_root=True) as logged, torch.no_grad():
         sample, _ = trainer._prepare_sample(dataset.collater([dataset[int(batches[-1][-1])]]))
-        *_, output = trainer.task.valid_step(sample, trainer.model, trainer.criterion)
-        trainer.task.reduce_metrics([output], trainer.get_criterion())
+        *_, output = task.valid_step(sample, trainer.model, trainer.criterion)
+        task.reduce_metrics([output], trainer.get_criterion())
     return [name for name in logged.get_smoothed_values() if name not in NO_METRICS]
+
+
+def _untraced(task):
+    """A task whose validation leaves nothing behind in traces."""
+    if not hasattr(task.cfg, "trace_file"):
+        return task
+    view = copy.copy(task)
+    view.cfg = copy.copy(task.cfg)
+    view.cfg.print_trace, view.cfg.trace_file = False, None
+    return view
 
 
 def _objective(trainer) -> dict:

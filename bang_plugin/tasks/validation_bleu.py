@@ -12,7 +12,7 @@ from fairseq.tasks.translation import EVAL_BLEU_ORDER, TranslationTask
 from omegaconf import OmegaConf, ValidationError
 from sacrebleu.metrics import BLEU
 
-from ..decoding.option_table import DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS, Option, default, near
+from ..decoding.option_table import DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS, default, near
 from ..decoding.options import with_options
 from ..errors import BangError
 
@@ -122,7 +122,7 @@ def eval_options(cfg) -> dict:
 
 def _options_of(decoding: str, decodings: list, given: dict) -> dict:
     # what the command line asks of the task's own decoding may have no meaning for another
-    options = {name: default(name) for name in TASK_OPTIONS if decoding not in TABLE.get(name, Option(())).decodings}
+    options = {name: default(name) for name, option in TASK_OPTIONS.items() if decoding not in option.decodings}
     for name, value in given.items():
         effective = [d for d in decodings if d in TABLE[name].decodings]
         if decoding in effective or not effective:
