@@ -10,8 +10,7 @@ from .loop import Step
 from .session import Session
 from .writing import Writing
 
-WINDOW = 1
-NORM = 1.0
+WINDOW = 1  # tokens by which a candidate's length may differ from that of NAR's own output
 
 
 def nar_candidates(session: Session, writing: Writing, chunk: int, candidates: int, lenpen: float = 1.0):
@@ -38,9 +37,9 @@ def nar_candidates(session: Session, writing: Writing, chunk: int, candidates: i
 def best_chains(session: Session, writing: Writing, chunk: int, n: int) -> Tensor:
     """The ``n`` most probable chains of every sentence that end where NAR's own does, give or take ``WINDOW``.
 
-    Chains of different lengths compare by the mean of their log-probabilities: the sum prefers early ends, which
-    leave out factors. Exact: a chain's tokens are independent given the source, so that n better beginnings of the same
-    length would make n better chains with the same end.
+    Without that bound the most probable chains of a sentence are those that end after a word or two, having fewer
+    factors. Exact: a chain's tokens are independent given the source, so that n better beginnings of the same length
+    would make n better chains with the same end.
 
     Returns:
         LongTensor ``(batch, n, len)``, each up to its end symbol and then padding; all padding where there are
@@ -64,8 +63,7 @@ def best_chains(session: Session, writing: Writing, chunk: int, n: int) -> Tenso
     for place in range(places):
         tokens, lprobs, end = ranked[place]
         whole = torch.cat([F.pad(whole, (0, 1), value=writing.pad), F.pad(begun, (0, 1), value=writing.eos)], dim=1)
-        ended = (begun_scores + end.unsqueeze(1)) / (place + 1) ** NORM
-        ended = ended.masked_fill(((ends - place).abs() > WINDOW).unsqueeze(1), -torch.inf)
+        ended = begun_scores + end.masked_fill((ends - place).abs() > WINDOW, -torch.inf).unsqueeze(1)
         whole_scores, kept = torch.cat([whole_scores, ended], dim=1).topk(n, dim=1)
         whole = _pick(whole, kept)
         begun_scores, kept = (begun_scores.unsqueeze(2) + lprobs.unsqueeze(1)).flatten(1).topk(n, dim=1)

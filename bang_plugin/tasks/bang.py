@@ -40,8 +40,11 @@ class BangConfig(TranslationConfig):
     )
     block_size: int = field(default=4, metadata={"help": "tokens drafted per pass (semi_nar, adaptive, speculative)"})
     confidence: float = field(
-        default=0.9,
-        metadata={"help": "probability from which adaptive keeps a drafted token; 0: semi_nar, above 1: greedy AR"},
+        default=0.5,
+        metadata={
+            "help": "probability from which adaptive keeps a drafted token (label smoothing keeps most below 0.9); "
+            "0: semi_nar, above 1: greedy AR"
+        },
     )
     eval_decodings: Optional[str] = field(
         default=None,

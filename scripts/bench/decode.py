@@ -31,7 +31,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--references", type=Path, help="a line per sentence, several separated by tabs")
     parser.add_argument("--metrics", nargs="+", default=["bleu"], help="for the references: see scripts.evaluate")
     parser.add_argument("--block-sizes", type=int, nargs="+", default=[4], help="of the block modes")
-    parser.add_argument("--confidence", type=float, nargs="+", default=[0.9], help="of adaptive")
+    parser.add_argument("--confidence", type=float, nargs="+", default=[0.5], help="of adaptive")
     parser.add_argument("--nar-chunk", type=int, default=32, help="masks per pass of nar")
     parser.add_argument("--lenpen", type=float, default=1.0, help="of beam search")
     parser.add_argument("--max-len-b", type=int, default=200, help="longest output")

@@ -13,7 +13,7 @@ LONGEST = 3
 
 
 def chains_by_brute_force(task, model, row, own, n):
-    """The n best (mean log-probability, tokens) among all chains of about the length of NAR's ``own``."""
+    """The n most probable (log-probability, tokens) among all chains of about the length of NAR's ``own``."""
     eos, pad = task.target_dictionary.eos(), task.target_dictionary.pad()
     encoder_out = model.encoder(row.unsqueeze(0), src_lengths=torch.tensor([len(row)]))
     cache = model.decoder.new_cache(1)
@@ -27,7 +27,7 @@ def chains_by_brute_force(task, model, row, own, n):
             continue
         for tokens in itertools.product(types, repeat=length):
             chain = [*tokens, eos]
-            found.append((sum(lprobs[i, token].item() for i, token in enumerate(chain)) / len(chain), chain))
+            found.append((sum(lprobs[i, token].item() for i, token in enumerate(chain)), chain))
     return sorted(found, reverse=True)[:n]
 
 

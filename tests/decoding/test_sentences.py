@@ -27,7 +27,8 @@ SIZES = {"layers": 1, "embed-dim": 64, "ffn-embed-dim": 128}
 MODEL = [part for side in ("encoder", "decoder") for name, size in SIZES.items() for part in (f"--{side}-{name}", size)]
 TRAINING = ["--criterion", "nstream_loss", "--ngram", 4, "--nar-ratio", 0.4, "--label-smoothing", 0.1, "--seed", 1]
 TRAINING += ["--optimizer", "adam", "--lr", 0.003, "--lr-scheduler", "inverse_sqrt", "--warmup-updates", 100]
-TRAINING += ["--max-tokens", 600, "--max-update", 250, "--disable-validation", "--no-progress-bar", "--cpu"]
+TRAINING += ["--max-tokens", 600, "--max-update", 300, "--dropout", 0]
+TRAINING += ["--disable-validation", "--no-progress-bar", "--cpu"]
 
 
 def docstrings():
