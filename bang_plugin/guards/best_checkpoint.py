@@ -75,7 +75,7 @@ def _logged(trainer, subset: str) -> list:
     batches = trainer.get_valid_iterator(subset).frozen_batches
     if not len(batches):
         raise BangError(f"--valid-subset {subset}: holds no sentence that can be validated on; --disable-validation?")
-    dataset, task = trainer.task.dataset(subset), _untraced(trainer.task)
+    dataset, task = trainer.task.dataset(subset), _untraced(trainer.task, trainer.get_model())
     trainer.model.eval()
     trainer.criterion.eval()
     with metrics.aggregate(new_root=True) as logged, torch.no_grad():
@@ -85,13 +85,14 @@ def _logged(trainer, subset: str) -> list:
     return [name for name in logged.get_smoothed_values() if name not in NO_METRICS]
 
 
-def _untraced(task):
+def _untraced(task, model):
     """A task whose validation leaves nothing behind in traces."""
     if not hasattr(task.cfg, "trace_file"):
         return task
     view = copy.copy(task)
     view.cfg = copy.copy(task.cfg)
     view.cfg.print_trace, view.cfg.trace_file = False, None
+    view.prepare_bleu(model)  # the generators of the run would write its trace
     return view
 
 

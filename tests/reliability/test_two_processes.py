@@ -80,7 +80,7 @@ def test_each_has_a_trace_of_its_own(training, tmp_path):
     pair = run_pair([*training["bang"], *told, "--trace-file", tmp_path / "trace.jsonl"], tmp_path)
     assert [command.wait() for command in pair] == [0, 0], pair[0].text
     found = [{json.loads(line)["id"] for line in (tmp_path / f"trace.{rank}.jsonl").open()} for rank in range(2)]
-    assert found[0] and found[1] and not found[0] & found[1]
+    assert found[0] and found[1] and not found[0] & found[1], (sorted(found[0]), sorted(found[1]))
     assert not (tmp_path / "trace.jsonl").exists()
 
 
