@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from bang_plugin.errors import BangError
+from bang_plugin.guards import log_level
 from scripts.metrics import EvaluationError
 
 from .generate import generate
@@ -73,6 +74,7 @@ def main(recipe: Recipe, argv: list[str] | None = None) -> None:
         SystemExit: with one line, if the user has to mend something.
     """
     args = parse(recipe, sys.argv[1:] if argv is None else argv)
+    log_level.install()  # importing fairseq has opened it
     try:
         STEPS[args.step](recipe, Work(args.work), args)
     except (BangError, EvaluationError) as error:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from bang_plugin.errors import BangError
+from bang_plugin.guards import log_level
 from examples.generate import generate_one
 from examples.prepare import binarise, tokeniser
 from examples.recipe import option_list
@@ -142,6 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     own, fairseq_options = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     args = parser.parse_args(own)
     args.fairseq = fairseq_options
+    log_level.install()  # importing fairseq has opened it
     try:
         STEPS[args.step](Work(args.work), args)
     except BangError as error:

@@ -1,7 +1,9 @@
 """What examples are made of: sources, options, and what a user's mistakes look like."""
 
+import logging
 import re
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from fairseq.data import data_utils
 
 from bang_plugin.errors import BangError
-from examples import driver, prepare, question_generation, summarization, translation
+from examples import driver, prepare, pretraining, question_generation, summarization, translation
 from examples import work as work_module
 from examples.classification import docstrings
 from examples.long_documents import measure
@@ -34,6 +36,14 @@ from .test_examples import PAPER, run
 def test_numbers(number, english, german):
     assert numbers.english(number) == english
     assert numbers.german(number) == german
+
+
+@pytest.mark.parametrize("main", [partial(driver.main, translation.RECIPE), pretraining.main])
+def test_steps_print_no_debug_lines_of_other_libraries(tmp_path, monkeypatch, main):
+    monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)  # as importing fairseq leaves it
+    with pytest.raises(SystemExit, match="error: "):
+        main(["score", "--work", str(tmp_path)])
+    assert logging.getLogger().level == logging.INFO
 
 
 def test_hub_is_named_in_one_line_where_it_cannot_be_reached(tmp_path, monkeypatch):
