@@ -15,6 +15,8 @@ import numpy as np
 
 from bang_plugin.decoding.options import DECODINGS
 
+from .processes import CONTEXT
+
 BATCH = 100
 
 
@@ -55,6 +57,16 @@ def soak(hub, sentences: int, readings: int = 40) -> list[Reading]:
             started = time.perf_counter()
     logging.disable(logging.NOTSET)
     return taken
+
+
+def soak_alone(load, sentences: int) -> list[Reading]:
+    """The same in a new process, whose memory holds nothing of other tests; ``load`` gives the hub."""
+    with CONTEXT.Pool(1) as pool:
+        return pool.apply(_load_and_soak, (load, sentences))
+
+
+def _load_and_soak(load, sentences: int) -> list[Reading]:
+    return soak(load(), sentences)
 
 
 def slope(taken: list[Reading]) -> float:

@@ -11,7 +11,7 @@ from bang_plugin.models.bang import BangModel
 from tests.test_commands import MODES
 
 from .arbitrary import lines
-from .soak import BATCH, report, soak
+from .soak import BATCH, report, soak_alone
 
 THREADS = 8
 SENTENCES = int(os.environ.get("BANG_SOAK", "10000"))
@@ -50,7 +50,7 @@ def test_threads_do_not_see_each_other(load, count):
 @pytest.mark.slow
 def test_soak(load, capsys):
     """Memory is flat: ``BANG_SOAK=50000`` for more sentences."""
-    taken = soak(load(), SENTENCES)
+    taken = soak_alone(load, SENTENCES)
     with capsys.disabled():
         print("\n" + report(taken))
     half = taken[len(taken) // 2]

@@ -60,8 +60,9 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_data(tmp_path):
     demo.type(INTERRUPT)
     status, text = demo.end()
     assert status == 130
-    step, typed, line = text.splitlines()
-    assert step.startswith("1/3 data") and typed == "^C"
+    # the terminal shows ^C on the step's line or on one of its own, as it comes
+    *shown, line = text.splitlines()
+    assert shown[0].startswith("1/3 data") and "^C" in text and len(shown) <= 2
     assert line.startswith("interrupted: the same command goes on")
     assert not (tmp_path / "data").exists()
 
