@@ -1,6 +1,7 @@
 """Tells how sentences were written: which tokens came in which pass, and how many passes it took."""
 
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -94,7 +95,11 @@ def _open(path: str):
         # line by line: processes that fairseq-train starts end without closing their files
         file = open(path, "a", encoding="utf-8", buffering=1)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                gc.collect()  # a generator that nobody holds any more, but that is not collected yet, has it open
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BangError(
                 f"--trace-file {path}: another process or decoding is writing it; give each its own"

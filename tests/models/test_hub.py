@@ -1,6 +1,7 @@
 """The Python interface: what fairseq's commands write, from plain calls."""
 
 import copy
+import gc
 import math
 import multiprocessing
 import pickle
@@ -157,6 +158,18 @@ def test_a_moved_folder_and_its_saved_options(moved, hub, monkeypatch, tmp_path,
     asked = BangModel.from_pretrained(str(moved), decoding="nar", truncate_source=True, max_len_b=4, trace_file="new")
     assert asked.generate("a")[0]["passes"] == 1 and Path("new").exists()
     assert len(asked.generate("h g f e d c b a")[0]["tokens"]) <= 5
+
+
+def test_every_call_begins_its_trace_anew(hub, tmp_path):
+    """Also where Python has not collected the generator yet that wrote the last one."""
+    trace = tmp_path / "trace"
+    gc.disable()
+    try:
+        for _ in range(2):
+            hub.generate(["a b", "c"], decoding="nar", max_len_b=5, trace_file=str(trace))
+    finally:
+        gc.enable()
+    assert len(trace.read_text().splitlines()) == 2
 
 
 def test_a_saved_trace_does_not_go_on(moved, toy_data, tmp_path, monkeypatch, capsys):
