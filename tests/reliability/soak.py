@@ -17,7 +17,7 @@ from bang_plugin.decoding.options import DECODINGS
 
 from .processes import CONTEXT
 
-BATCH = 100
+BATCH, CYCLE = 100, 20
 
 
 @dataclass
@@ -39,12 +39,15 @@ def memory() -> int:
 
 def soak(hub, sentences: int, readings: int = 40) -> list[Reading]:
     """Generate that many, the modes taking turns, with lengths as they come, and silently: pytest keeps what is
-    logged and warned of."""
+    logged and warned of. The sentences come again after ``CYCLE`` batches: torch's kernels keep something for every new
+    shape, up to a limit that new shapes would reach only after many more sentences."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    draw, taken = random.Random(5), []
+    taken: list[Reading] = []
     started = time.perf_counter()
     for done in range(BATCH, sentences + 1, BATCH):
+        if done % (CYCLE * BATCH) == BATCH:
+            draw = random.Random(5)
         texts = [" ".join(draw.choices("abcdefgh", k=draw.randrange(18))) for _ in range(BATCH)]
         mode = DECODINGS[done // BATCH % len(DECODINGS)]
         answers = len(hub.generate(texts, decoding=mode, beam=2, max_len_b=12))
