@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .data.dictionary import check_same
-from .errors import BangError
+from .errors import BangError, first_line
 from .guards.integrity import check_configuration, check_whole
 
 ALLOWED_CLASSES = [
@@ -151,7 +151,7 @@ def _check_model(path, state) -> None:
 
 
 def _unreadable(path, error) -> BangError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error)
     return BangError(f"{path}: not a whole checkpoint file, perhaps cut short or damaged ({reason[:160]})")
 
 

@@ -16,3 +16,8 @@ def find(error: BaseException | None) -> BangError | None:
     while error is not None and not isinstance(error, BangError):
         error = error.__cause__ or (error.__context__ if type(error) is Exception else None)
     return error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -55,8 +55,9 @@ def _check_validation(cfg, trainer) -> None:
                 raise BangError(f"--{option.replace('_', '-')} needs validation: leave out --disable-validation")
         return
     metric = cfg.best_checkpoint_metric
+    task = _untraced(trainer.task, trainer.get_model())
     for subset in trainer.cfg.dataset.valid_subset.split(","):
-        known = _logged(trainer, subset)
+        known = _logged(trainer, task, subset)
         if metric not in known:
             hint = "; BLEU needs --eval-bleu" if metric.endswith("bleu") and "bleu" not in known else ""
             raise BangError(
@@ -70,12 +71,12 @@ def _check_validation(cfg, trainer) -> None:
         raise BangError(f"--best-checkpoint-metric {metric}: more is better; add --maximize-best-checkpoint-metric")
 
 
-def _logged(trainer, subset: str) -> list:
+def _logged(trainer, task, subset: str) -> list:
     """The metrics that validation logs, found out on the last sentence, which is a longest one."""
     batches = trainer.get_valid_iterator(subset).frozen_batches
     if not len(batches):
         raise BangError(f"--valid-subset {subset}: holds no sentence that can be validated on; --disable-validation?")
-    dataset, task = trainer.task.dataset(subset), _untraced(trainer.task, trainer.get_model())
+    dataset = task.dataset(subset)
     trainer.model.eval()
     trainer.criterion.eval()
     with metrics.aggregate(new_root=True) as logged, torch.no_grad():

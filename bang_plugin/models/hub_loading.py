@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..data.wordpiece import Wordpiece, WordpieceConfig
 from ..decoding.option_table import TASK_OPTIONS, near
-from ..errors import BangError
+from ..errors import BangError, first_line
 from ..guards import table
 from ..tasks.bang import BangTask
 from .hub import BangHub
@@ -163,7 +163,7 @@ def _build_encoder(cfg: DictConfig, kind: str):
         raise
     except Exception as error:  # each tokeniser has its own errors for a missing file or package
         name = saved if isinstance(saved, str) else saved.get("_name")
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        reason = first_line(error)[:160]
         raise BangError(
             f"{kind} {name}, which the checkpoint asks for, cannot be had ({reason}): lay a sentencepiece model "
             f"(*.model) or vocab.txt beside the checkpoint, or give {kind}=… and its options"

@@ -14,7 +14,7 @@ from sacrebleu.metrics import BLEU
 
 from ..decoding.option_table import DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS, default, near
 from ..decoding.options import with_options
-from ..errors import BangError
+from ..errors import BangError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +58,14 @@ class ValidationBleu:
         try:
             self.tokenizer = encoders.build_tokenizer(Namespace(tokenizer=detokeniser, **options))
         except Exception as error:  # each is code of its own, with packages and files of its own
-            raise BangError(f"--eval-bleu-detok {detokeniser}: {_first_line(error)}") from error
+            raise BangError(f"--eval-bleu-detok {detokeniser}: {first_line(error)}") from error
         for decoding, options in eval_options(self.cfg).items():
             search = {name: options.pop(name) for name in list(options) if name in GENERATION_OPTIONS}
             try:
                 args = OmegaConf.merge(OmegaConf.structured(GenerationConfig), search)
                 self.bleu_generators[decoding] = with_options(self, options).build_generator([model], args)
             except (BangError, ValidationError, ValueError, AssertionError) as error:
-                raise BangError(f"--eval-bleu-args {self.cfg.eval_bleu_args}: {_first_line(error)}") from error
+                raise BangError(f"--eval-bleu-args {self.cfg.eval_bleu_args}: {first_line(error)}") from error
             logger.info("--eval-bleu: %s_bleu is of --decoding %s", decoding, decoding)
 
     def valid_step(self, sample, model, criterion):
@@ -138,10 +138,6 @@ def _json_object(option: str, text: str) -> dict:
     if not isinstance(value, dict):
         raise BangError(f"{option} {text}: write a JSON object, for instance '{{\"beam\": 4}}'")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _bleu(meters, keys) -> float:
