@@ -24,6 +24,7 @@ setup(
         "sentencepiece",
         "tokenizers",
         "tqdm",
+        "wrapt",
     ],
     extras_require={
         "examples": EXAMPLES,

@@ -1,32 +1,36 @@
-"""``python -m bang_plugin COMMAND …``, see ``commands/``."""
+"""``bang COMMAND …``, or ``python -m bang_plugin COMMAND …``: what fairseq's commands leave out, see ``commands/``."""
 
 import argparse
+import importlib
+import sys
+from typing import List, Optional
 
-from .commands import average
-from .guards import table
+from .errors import BangError
 
-COMMANDS = {"average": average}
+COMMANDS = {
+    "tokenise": "split text into sentencepieces or BERT word pieces, and join them again",
+    "evaluate": "score generated text, and say for every number how it was computed",
+    "average": "average the parameters of several checkpoints of one training",
+}
 
 
-def main(argv=None) -> None:
-    """
-    Raises:
-        BangError: printed as one line.
-    """
-    table.install()
+def main(argv: Optional[List[str]] = None) -> None:
+    """Run a command; what its user can mend ends it with one line."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="bang", description="What fairseq's commands leave out.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        description = module.__doc__
-        command = commands.add_parser(
-            name,
-            help=description.splitlines()[0].rstrip("."),
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
+    module = None
+    for name, line in COMMANDS.items():
+        command = commands.add_parser(name, help=line, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if argv[:1] == [name]:  # the others are not imported, since some take seconds to
+            module = importlib.import_module(f".commands.{name}", __package__)
+            command.description = module.__doc__
+            module.add_arguments(command)
     args = parser.parse_args(argv)
-    COMMANDS[args.command].run(args)
+    try:
+        module.run(args)
+    except BangError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

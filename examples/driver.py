@@ -6,14 +6,13 @@ from pathlib import Path
 
 from bang_plugin.errors import BangError
 from bang_plugin.guards import log_level
-from scripts.metrics import EvaluationError
 
 from .generate import generate
 from .prepare import prepare
 from .recipe import Recipe
 from .score import score
 from .train import TEACHER, default_gpus, train
-from .work import Work
+from .workspace import Workspace
 
 STEPS = {"prepare": prepare, "train": train, "generate": generate, "score": score}
 
@@ -76,6 +75,6 @@ def main(recipe: Recipe, argv: list[str] | None = None) -> None:
     args = parse(recipe, sys.argv[1:] if argv is None else argv)
     log_level.install()  # importing fairseq has opened it
     try:
-        STEPS[args.step](recipe, Work(args.work), args)
-    except (BangError, EvaluationError) as error:
+        STEPS[args.step](recipe, Workspace(args.work), args)
+    except BangError as error:
         sys.exit(f"error: {error}")

@@ -11,12 +11,12 @@ from bang_plugin.errors import BangError
 from .prepare import tokeniser
 from .recipe import Recipe, option_list
 from .train import DISTILLED, checkpoint, hypotheses, input_limits, run_name
-from .work import Work, fairseq, read_lines, write_lines, write_text
+from .workspace import Workspace, fairseq, read_lines, write_lines, write_text
 
 ALONE = 100  # sentences of the test set, at least, that are timed one at a time
 
 
-def trained_runs(recipe: Recipe, work: Work, args) -> list[str]:
+def trained_runs(recipe: Recipe, work: Workspace, args) -> list[str]:
     """Runs asked for; without ``--mode`` all that were trained."""
     if args.mode:
         return [run_name(mode, args.distil) for mode in args.mode]
@@ -24,7 +24,7 @@ def trained_runs(recipe: Recipe, work: Work, args) -> list[str]:
     return [run for run in runs if (work.folder / "done" / f"train {run}.json").exists()]
 
 
-def generate(recipe: Recipe, work: Work, args) -> None:
+def generate(recipe: Recipe, work: Workspace, args) -> None:
     """Write ``outputs/<run>/<decoding>.txt`` and, with times and passes, ``.json``."""
     work.require("binarise", "prepare")
     runs = trained_runs(recipe, work, args)
@@ -45,7 +45,7 @@ def generate(recipe: Recipe, work: Work, args) -> None:
             work.step(f"generate {run} {decoding}", settings, write)
 
 
-def generate_one(work: Work, run: str, decoding: str, model: Path, options: list[str], gpus: int) -> None:
+def generate_one(work: Workspace, run: str, decoding: str, model: Path, options: list[str], gpus: int) -> None:
     """Run fairseq-generate on the test set."""
     output = work.outputs / run / decoding
     log = output.with_suffix(".log")

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from bang_plugin.errors import BangError
 
-from .work import write_lines
+from .workspace import write_lines
 
 Pair = tuple[str, str]
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bang_plugin.commands import tokenise
 from bang_plugin.errors import BangError
-from scripts import tokenise
 
 from .recipe import Recipe
-from .work import Work, fairseq, read_lines, whole, write_lines
+from .workspace import Workspace, fairseq, read_lines, whole, write_lines
 
 PARTS, SIDES = ("train", "dev", "test"), ("src", "tgt")
 LANGUAGES = ["--source-lang", "src", "--target-lang", "tgt", "--joined-dictionary"]
 
 
-def prepare(recipe: Recipe, work: Work, args) -> None:
+def prepare(recipe: Recipe, work: Workspace, args) -> None:
     """Fetch, split into pieces and binarise."""
     pieces = args.pieces or (None if args.vocab else recipe.pieces)
     if not args.vocab and pieces is None:
@@ -32,7 +32,7 @@ def prepare(recipe: Recipe, work: Work, args) -> None:
         work.step("extra data", {}, lambda: recipe.extra_data(work))
 
 
-def text(recipe: Recipe, work: Work, data: Path | None, most: int | None) -> None:
+def text(recipe: Recipe, work: Workspace, data: Path | None, most: int | None) -> None:
     """Write ``raw/``, from a folder in GLGE's format or from the example's own source."""
     with whole(work.raw) as part:
         part.mkdir()
@@ -87,7 +87,7 @@ def tokeniser(pieces: Path):
     return tokenise.load(model, None) if model.exists() else Words()
 
 
-def split(work: Work, vocab: Path | None, size: int | None) -> None:
+def split(work: Workspace, vocab: Path | None, size: int | None) -> None:
     """Write ``pieces/``, with the vocabulary or the sentencepiece model."""
     with whole(work.pieces) as part:
         part.mkdir()

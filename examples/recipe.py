@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.metrics import Options
+from bang_plugin.evaluation import Options
 
 Flags = Mapping[str, object]  # command-line options
 
@@ -36,7 +36,7 @@ class Recipe:
         training: options of fairseq-train for every mode.
         modes: ways to train, by name.
         decodings: options of fairseq-generate, by name.
-        metrics: names that ``scripts.evaluate`` knows, with those of their numbers that the table shows.
+        metrics: names that ``bang evaluate`` knows, with those of their numbers that the table shows.
         judging: how texts are compared.
         pooled: sentences with the same source count once, with all their references.
         pieces: size of the sentencepiece vocabulary; 0: the text is symbols separated by blanks already; None: the

@@ -6,18 +6,18 @@ from functools import partial
 from pathlib import Path
 
 from bang_plugin.errors import BangError
-from scripts.evaluate import evaluate, pool
-from scripts.metrics.files import write_whole
+from bang_plugin.evaluation import evaluate, pool
+from bang_plugin.evaluation.files import write_whole
+from bang_plugin.evaluation.tables import print_table
 from scripts.published import TASKS
-from scripts.report import print_table
 from scripts.results import Run, notes, plot, tabulate
 
 from .prepare import tokeniser
 from .recipe import Recipe
-from .work import Work, read_lines, write_text
+from .workspace import Workspace, read_lines, write_text
 
 
-def score(recipe: Recipe, work: Work, args) -> None:
+def score(recipe: Recipe, work: Workspace, args) -> None:
     """Print the table and write ``scores.md``, ``scores.json`` and ``scores.png``.
 
     Raises:
@@ -41,14 +41,14 @@ def score(recipe: Recipe, work: Work, args) -> None:
     print(f"\n{work.folder}/scores.md, scores.json, scores.png")
 
 
-def output_folders(recipe: Recipe, work: Work) -> list[Path]:
+def output_folders(recipe: Recipe, work: Workspace) -> list[Path]:
     """Folders of runs, in the order of the recipe's modes."""
     order = list(recipe.modes)
     folders = work.outputs.glob("*/") if work.outputs.exists() else []
     return sorted(folders, key=lambda folder: (order.index(folder.name.removesuffix("-distil")), folder.name))
 
 
-def references(work: Work) -> list[list[str]]:
+def references(work: Workspace) -> list[list[str]]:
     """The texts that each test sentence may be: those of ``test.refs``, else its one target.
 
     They go through the tokeniser, as what is judged does: word pieces lower-case and set punctuation apart.

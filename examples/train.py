@@ -12,7 +12,7 @@ from bang_plugin.errors import BangError
 
 from .prepare import binarise
 from .recipe import Flags, Recipe, option_list
-from .work import Work, fairseq, read_lines, write_lines
+from .workspace import Workspace, fairseq, read_lines, write_lines
 
 TEACHER, DISTILLED = "ar", "-distil"
 # a batch has to hold the longest sentence
@@ -24,7 +24,7 @@ def run_name(mode: str, distil: bool) -> str:
     return mode + DISTILLED if distil else mode
 
 
-def train(recipe: Recipe, work: Work, args) -> None:
+def train(recipe: Recipe, work: Workspace, args) -> None:
     """Train every mode asked for."""
     work.require("binarise", "prepare")
     if args.distil:
@@ -87,7 +87,7 @@ def training_options(recipe: Recipe, mode: str, args) -> list[str]:
     return [*option_list(*options), *args.fairseq]
 
 
-def train_run(work: Work, run: str, options: list[str], gpus: int) -> None:
+def train_run(work: Workspace, run: str, options: list[str], gpus: int) -> None:
     """Train, or go on with an interrupted training."""
     data = work.folder / f"bin{DISTILLED}" if run.endswith(DISTILLED) else work.bin
     device = {0: ["--cpu"], 1: ["--distributed-world-size", 1]}.get(gpus, [])
@@ -95,7 +95,7 @@ def train_run(work: Work, run: str, options: list[str], gpus: int) -> None:
     fairseq("train", data, "--save-dir", work.models / run, *progress, *device, *options, gpus=gpus)
 
 
-def checkpoint(work: Work, run: str) -> Path:
+def checkpoint(work: Workspace, run: str) -> Path:
     """The run's best checkpoint by validation loss.
 
     Raises:
@@ -105,7 +105,7 @@ def checkpoint(work: Work, run: str) -> Path:
     return work.models / run / "checkpoint_best.pt"
 
 
-def distil(recipe: Recipe, work: Work, args) -> None:
+def distil(recipe: Recipe, work: Workspace, args) -> None:
     """Let the AR model write the training targets anew, in shards, and binarise them.
 
     Shards that are there already are kept. With several GPUs, each writes a shard at a time.
@@ -152,7 +152,7 @@ def hypotheses(log: Path) -> dict[int, str]:
     return found
 
 
-def write_targets(work: Work, folder: Path, outputs: list[Path]) -> None:
+def write_targets(work: Workspace, folder: Path, outputs: list[Path]) -> None:
     """Gather the shards as ``train.tgt``, with the ``train.src`` that they belong to.
 
     A sentence that the teacher did not write, its target being longer than the model allows, keeps its target.

@@ -152,7 +152,7 @@ def modes() -> list:
 
 def compare(checkpoint: Path, data: Path, raw: Path) -> tuple[list[dict], list[dict]]:
     """Decode the test words in every mode: quality and speed as one row per mode, and the measurements themselves."""
-    from scripts.evaluate import evaluate
+    from bang_plugin.evaluation import evaluate
     from scripts.measure import Workbench, measure, warnings_only
 
     warnings_only()
@@ -184,7 +184,8 @@ def run(folder: Path, updates: int, most: int | None, verbose: bool) -> None:
     data = prepare(folder, most, verbose)
     checkpoint = train(data, folder, updates, verbose)
     print("3/3 decoding the test words in every mode", flush=True)
-    from scripts.report import plot_quality_speed, print_table
+    from bang_plugin.evaluation.tables import print_table
+    from scripts.report import plot_quality_speed
 
     rows, measurements = compare(checkpoint, data, folder / "raw")
     table = print_table(rows)

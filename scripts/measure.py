@@ -12,7 +12,7 @@ from typing import Optional
 from fairseq import checkpoint_utils, utils
 from tqdm import tqdm
 
-from bang_plugin.decoding.inference import pack_for_inference
+from bang_plugin.models.inference import pack_for_inference
 from scripts.bench.machine import synchronize
 
 

@@ -1,4 +1,4 @@
-"""Published results, to print beside ours. Their names are those that ``scripts.evaluate`` gives the same computation.
+"""Published results, to print beside ours. Their names are those that ``bang evaluate`` gives the same computation.
 
 All are in percent, by beam search where the mode is AR. Distinct is rounded to 0.1 as published.
 """
@@ -30,7 +30,7 @@ class Task:
 
     Attributes:
         names: its numbers, with their names in papers.
-        options: of ``scripts.evaluate``, for numbers that compare with the published ones.
+        options: of ``bang evaluate``, for numbers that compare with the published ones.
     """
 
     data: str

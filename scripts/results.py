@@ -2,7 +2,7 @@
 
     python -m scripts.results outputs/question_generation/* --task question_generation --output results
 
-A run is a folder that holds what ``scripts.evaluate --json`` wrote and a measurement (speed and passes, as the
+A run is a folder that holds what ``bang evaluate --json`` wrote and a measurement (speed and passes, as the
 examples' step ``generate`` and the demo write them), or one such file by itself.
 Writes ``results.md`` and ``results.png``.
 """
@@ -13,10 +13,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.metrics import EvaluationError
-from scripts.metrics.files import write_whole
+from bang_plugin.errors import BangError
+from bang_plugin.evaluation.files import write_whole
+from bang_plugin.evaluation.tables import print_table
 from scripts.published import TASKS, Published, Task
-from scripts.report import print_table
 
 SPEED = {
     "ms_per_sentence": "ms per sentence, batch 1",
@@ -44,7 +44,7 @@ class Run:
 
     def add_scores(self, found: dict[str, float], file: Path) -> None:
         if twice := self.scores.keys() & found:
-            raise EvaluationError(f"{file}: {', '.join(sorted(twice))} also in another file of this run")
+            raise BangError(f"{file}: {', '.join(sorted(twice))} also in another file of this run")
         self.scores |= found
 
 
@@ -60,14 +60,14 @@ def read(file: Path) -> list[dict]:
     """The evaluation, or the measurements, of a JSON file; empty if it is something else.
 
     Raises:
-        EvaluationError: if it cannot be read as JSON.
+        BangError: if it cannot be read as JSON.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise EvaluationError(f"{file}: {error.strerror}") from error
+        raise BangError(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise EvaluationError(f"{file}: not JSON ({error})") from error
+        raise BangError(f"{file}: not JSON ({error})") from error
     if is_evaluation(content):
         return [content]
     return [part for part in (content if isinstance(content, list) else [content]) if is_measurement(part)]
@@ -77,16 +77,16 @@ def gather(path: Path) -> list[Run]:
     """The run in a folder or a file; several where one measurement file compares modes.
 
     Raises:
-        EvaluationError: if there is nothing to show or no telling which scores belong to which measurement.
+        BangError: if there is nothing to show or no telling which scores belong to which measurement.
     """
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     parts = [(file, part) for file in files for part in read(file)]
     if not parts:
-        raise EvaluationError(f"{path}: no scores of scripts.evaluate and no measurement in it")
+        raise BangError(f"{path}: no scores of bang evaluate and no measurement in it")
     measurements = [(file, part) for file, part in parts if not is_evaluation(part)]
     evaluations = [(file, part) for file, part in parts if is_evaluation(part)]
     if len(measurements) > 1 and evaluations:
-        raise EvaluationError(f"{path}: {len(measurements)} measurements beside scores that belong to one of them")
+        raise BangError(f"{path}: {len(measurements)} measurements beside scores that belong to one of them")
     own = path.stem if path.is_file() else path.name
     runs = [Run(part.get("name", own)) for _, part in measurements] or [Run(own)]
     for run, (file, part) in zip(runs, measurements):
@@ -135,7 +135,7 @@ def notes(runs: list[Run], task: Task | None) -> str:
     lines = list(dict.fromkeys(line for run in runs for line in run.signatures.values()))
     if task:
         lines = [line for line in lines if line.split("|")[0] in task.names]
-        lines.append(f"scripts.evaluate {task.options}")
+        lines.append(f"bang evaluate {task.options}")
         for run in runs:
             if absent := [name for name in task.names if name not in run.scores]:
                 lines.append(f"{run.mode}: without {', '.join(absent)}")
@@ -178,10 +178,10 @@ def main(arguments: list[str] | None = None) -> None:
         rows = tabulate(runs, task)
         columns = [name for name in rows[0] if name not in ("model", "mode", "source", *SPEED.values())]
         if not columns:
-            raise EvaluationError("none of these runs has a score")
+            raise BangError("none of these runs has a score")
         column = args.quality or ("overall" if task else columns[0])
         if column not in columns:
-            raise EvaluationError(f"--quality {column}: there are {', '.join(columns)}")
+            raise BangError(f"--quality {column}: there are {', '.join(columns)}")
         text = print_table(rows)
         if remarks := notes(runs, task):
             text += "\n" + remarks
@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         title = f"{args.task}: {task.data}" if task else "Runs"
         write_whole(args.output.with_name(args.output.name + ".png"), lambda part: plot(rows, column, title, part))
-    except EvaluationError as error:
+    except BangError as error:
         sys.exit(f"error: {error}")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-from bang_plugin.checkpoints import adapt_parameters, resize_positions
+from bang_plugin.checkpoints.parameters import adapt_parameters, resize_positions
 from bang_plugin.errors import BangError, find
 from bang_plugin.models.bang import BangModel
 
@@ -118,7 +118,7 @@ def test_fine_tuning_from_the_release_file(release_file, release_data, tmp_path)
 
 def test_load_sep_copies_the_separator(reference, release_file, make_task):
     model = build_reference_model(reference, load_from_pretrained_model=None)
-    from bang_plugin.checkpoints import load_pretrained
+    from bang_plugin.checkpoints.parameters import load_pretrained
 
     load_pretrained(model, str(release_file), load_sep=True)
     weight = model.encoder.embed_tokens.weight

@@ -12,9 +12,9 @@ from fairseq import utils
 from fairseq.modules import FairseqDropout
 
 from bang_plugin.criterions.nstream_loss import NStreamLoss
-from bang_plugin.decoding.inference import compile_for_inference
 from bang_plugin.models import decoder
 from bang_plugin.models.bang import BangModel, BangModelConfig
+from bang_plugin.models.inference import compile_for_inference
 from bang_plugin.modules.attention_backends import CompactAttention, FlexAttention, choose_backend
 
 from .command_line import fairseq, hypotheses

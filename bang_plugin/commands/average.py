@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoints import clear_errors, read
+from ..checkpoints.files import clear_errors, read
 from ..errors import BangError
 from ..guards.saving import whole_file
 

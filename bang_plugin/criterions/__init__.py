@@ -1,1 +1,3 @@
 """BANG's training criterion."""
+
+import fairseq  # noqa: F401  (registers everything before any of these modules is half imported)

@@ -13,8 +13,8 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from ..errors import BangError
+from ..modules.chunked_cross_entropy import chunked_cross_entropy
 from ..modules.streams import Extent, empty_prefix_chain
-from .chunked_cross_entropy import chunked_cross_entropy
 
 MODES = ("streams", "nar")  # what an update may train
 

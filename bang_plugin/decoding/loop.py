@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ..errors import BangError
-from .account import Account
 from .session import Session
-from .writing import Known, Limits, Writing
+from .state import DecodingState, Known, Limits
+from .stats import DecodingStats
 
 
 class Step(NamedTuple):
@@ -35,12 +35,12 @@ class BlockGenerator:
     Args:
         models: ensemble of :class:`BangModel`; their probabilities are averaged.
         dictionary: target dictionary.
-        mode: function ``(session, writing) -> step``; each call of ``step()`` runs a decoder pass and returns a
+        mode: function ``(session, state) -> step``; each call of ``step()`` runs a decoder pass and returns a
             :class:`Step`.
         limits: lengths and penalties.
         lenpen: scores are divided by ``length ** lenpen``; 0 leaves the sum of log-probabilities.
         collapse_repeats: drop tokens that repeat their predecessor.
-        account: makes the :class:`Account` that is told of every hypothesis.
+        account: makes the :class:`DecodingStats` that is told of every hypothesis.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BlockGenerator:
         limits: Limits,
         lenpen: float = 1.0,
         collapse_repeats: bool = False,
-        account: Optional[Callable[["BlockGenerator"], Account]] = None,
+        account: Optional[Callable[["BlockGenerator"], DecodingStats]] = None,
     ):
         self.models = models
         self.dictionary = dictionary
@@ -84,17 +84,17 @@ class BlockGenerator:
         net_input = sample["net_input"]
         session = Session(self.models, net_input)
         lengths = net_input["src_tokens"].ne(self.dictionary.pad()).sum(1)
-        writing = self.begin(sample, lengths)
+        state = self.begin(sample, lengths)
         traced = self.account is not None and self.account.traces
         hypotheses: List[List[Dict]] = [[] for _ in range(len(lengths))]
         traces: List[List[Dict]] = [[] for _ in range(len(lengths))]
         proposed = np.zeros(len(lengths), int)
-        known, step = writing.known, self.mode(session, writing)
+        known, step = state.known, self.mode(session, state)
         while True:
             tokens, scores, counts, offered, read = step()
-            writing.keep(tokens, scores, counts)
+            state.keep(tokens, scores, counts)
             if read:
-                session.advance(writing.fresh, known.fresh)
+                session.advance(state.fresh, known.fresh)
             if offered is None:
                 offered = np.full(len(known.rows), tokens.size(1))
             proposed[known.rows] += offered
@@ -102,23 +102,23 @@ class BlockGenerator:
                 self._record(traces, session.passes, known, tokens, scores, offered)
             for i in np.flatnonzero(known.ended):
                 original = known.rows[i]
-                hypothesis = self._hypothesis(writing, i, int(known.lengths[i]))
+                hypothesis = self._hypothesis(state, i, int(known.lengths[i]))
                 hypothesis.update(passes=session.passes, proposed=int(proposed[original]), trace=traces[original])
                 hypotheses[original] = [hypothesis]
             if known.ended.all():
                 break
             if known.ended.any():
-                order = writing.unfinished()
+                order = state.unfinished()
                 session.select(order)
-                writing.select(order)
+                state.select(order)
         if self.account:
             self.account.add(sample["id"].tolist() if traced and "id" in sample else None, hypotheses)
         return hypotheses
 
-    def begin(self, sample, lengths: Tensor) -> Writing:
+    def begin(self, sample, lengths: Tensor) -> DecodingState:
         """Nothing written yet; ``lengths``: tokens of the sources ``(batch,)``."""
         positions = min(m.max_decoder_positions() for m in self.models)
-        return Writing(self.dictionary, self.limits, self.limits.max_lengths(lengths, positions))
+        return DecodingState(self.dictionary, self.limits, self.limits.max_lengths(lengths, positions))
 
     def _record(self, traces, number: int, known: Known, tokens: Tensor, scores: Tensor, offered: np.ndarray) -> None:
         shown = torch.cat([tokens.double(), scores.double().exp()], dim=1).tolist()
@@ -127,8 +127,8 @@ class BlockGenerator:
             probabilities = row[tokens.size(1) :][:n]
             traces[original].append({"pass": number, "tokens": words, "probabilities": probabilities, "kept": kept})
 
-    def _hypothesis(self, writing: Writing, i: int, length: int) -> Dict:
-        tokens, scores = writing.written[i, :length], writing.scores[i, :length]
+    def _hypothesis(self, state: DecodingState, i: int, length: int) -> Dict:
+        tokens, scores = state.written[i, :length], state.scores[i, :length]
         if self.collapse_repeats:
             fresh = torch.ones_like(tokens, dtype=torch.bool)
             fresh[1:] = tokens[1:] != tokens[:-1]

@@ -4,10 +4,10 @@ import torch
 
 from .loop import Step
 from .session import Session
-from .writing import Writing
+from .state import DecodingState
 
 
-def nar(session: Session, writing: Writing, chunk: int):
+def nar(session: Session, state: DecodingState, chunk: int):
     """Masks that predict y_1, y_2, … and see no real token.
 
     What a mask predicts does not depend on the masks behind it, so the chain grows ``chunk`` masks
@@ -16,10 +16,10 @@ def nar(session: Session, writing: Writing, chunk: int):
     session.skip_first_position()
 
     def step() -> Step:
-        known = writing.known
+        known = state.known
         size = min(chunk, int((known.max_lengths + 1 - known.lengths).max()))
-        tokens, scores = writing.choose(*session.masks(size))
+        tokens, scores = state.choose(*session.masks(size))
         session.advance(size)
-        return Step(tokens, scores, torch.full_like(writing.lengths, size))
+        return Step(tokens, scores, torch.full_like(state.lengths, size))
 
     return step

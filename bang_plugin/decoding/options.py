@@ -7,8 +7,6 @@ from functools import partial
 from omegaconf import ValidationError
 
 from ..errors import BangError
-from ..models.bang import BangModel
-from .account import Account
 from .adaptive import adaptive
 from .candidates import nar_candidates
 from .loop import BlockGenerator
@@ -17,7 +15,8 @@ from .option_table import BLOCK_DECODINGS, DECODINGS, GENERATION_OPTIONS, TASK_O
 from .scoring import BlockScorer
 from .semi_nar import semi_nar
 from .speculative import speculative
-from .writing import Limits
+from .state import Limits
+from .stats import DecodingStats
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def check_generation_options(cfg, args) -> None:
 
 def _check_models(cfg, models) -> None:
     for model in models:
-        if not isinstance(model, BangModel):
+        if not hasattr(getattr(model, "decoder", None), "new_cache"):
             raise BangError(f"--decoding {cfg.decoding} needs a BANG model, not {type(model).__name__}")
     streams = min(model.cfg.ngram for model in models)
     if cfg.decoding in BLOCK_DECODINGS and cfg.block_size > streams:
@@ -116,7 +115,7 @@ def build_block_generator(cfg, models, dictionary, args) -> BlockGenerator:
         "adaptive": partial(adaptive, block_size=cfg.block_size, confidence=cfg.confidence),
         "speculative": partial(speculative, block_size=cfg.block_size),
     }[cfg.decoding]
-    account = partial(Account, decoding=cfg.decoding, print_trace=cfg.print_trace, trace_file=cfg.trace_file)
+    account = partial(DecodingStats, decoding=cfg.decoding, print_trace=cfg.print_trace, trace_file=cfg.trace_file)
     if getattr(args, "score_reference", False):
         return BlockScorer(models, dictionary, mode, account=account)
     return BlockGenerator(

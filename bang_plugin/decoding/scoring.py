@@ -5,10 +5,10 @@ from torch import Tensor
 
 from ..errors import BangError
 from .loop import BlockGenerator
-from .writing import Limits, Writing
+from .state import DecodingState, Limits
 
 
-class Given(Writing):
+class Given(DecodingState):
     """Takes down given outputs: the mode's proposals are their tokens, whatever it would have chosen.
 
     Args:
@@ -16,7 +16,7 @@ class Given(Writing):
         outputs: with their end symbols, padded on either side, ``(batch, len)``.
     """
 
-    PER_SENTENCE = (*Writing.PER_SENTENCE, "outputs")
+    PER_SENTENCE = (*DecodingState.PER_SENTENCE, "outputs")
 
     def __init__(self, dictionary, outputs: Tensor):
         real = outputs.ne(dictionary.pad())
@@ -25,7 +25,7 @@ class Given(Writing):
         self.sureness = None
 
     def choose(self, logits, normaliser, index=None):
-        """The given tokens and their log-probabilities; arguments as for :meth:`Writing.choose`."""
+        """The given tokens and their log-probabilities; arguments as for :meth:`DecodingState.choose`."""
         if index is None:
             index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
         tokens = self.outputs.gather(1, index.clamp(max=self.outputs.size(1) - 1))
@@ -55,7 +55,7 @@ class BlockScorer(BlockGenerator):
     def __init__(self, models: list, dictionary, mode, account=None):
         super().__init__(models, dictionary, mode, Limits(), account=account)
 
-    def begin(self, sample, lengths: Tensor) -> Writing:
+    def begin(self, sample, lengths: Tensor) -> DecodingState:
         """
         Raises:
             BangError: if there are no targets.

@@ -4,26 +4,26 @@ import torch
 
 from .loop import Step
 from .session import Session
-from .writing import Writing
+from .state import DecodingState
 
 
-def draft_block(session: Session, writing: Writing, block_size: int):
+def draft_block(session: Session, state: DecodingState, block_size: int):
     """One pass: the last step's tokens join the prefix, and a chain of masks follows it.
 
     Returns:
         tokens and log-probabilities of the next ``block_size`` outputs, ``(batch, block_size)``.
     """
-    tokens, counts = writing.unread()
+    tokens, counts = state.unread()
     logits = session.chains(tokens, block_size, counts)
-    session.advance(counts, writing.known.fresh)
-    return writing.choose(*logits)
+    session.advance(counts, state.known.fresh)
+    return state.choose(*logits)
 
 
-def semi_nar(session: Session, writing: Writing, block_size: int):
+def semi_nar(session: Session, state: DecodingState, block_size: int):
     """Keep every block whole. A block of 1 is greedy AR."""
 
     def step() -> Step:
-        tokens, scores = draft_block(session, writing, block_size)
-        return Step(tokens, scores, torch.full_like(writing.lengths, block_size))
+        tokens, scores = draft_block(session, state, block_size)
+        return Step(tokens, scores, torch.full_like(state.lengths, block_size))
 
     return step

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..criterions.chunked_cross_entropy import chunked_cross_entropy
-from .beams import remember_rows
+from ..modules.beams import remember_rows
+from ..modules.chunked_cross_entropy import chunked_cross_entropy
 
 
 class Session:

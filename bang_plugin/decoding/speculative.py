@@ -5,10 +5,10 @@ from torch import Tensor
 
 from .loop import Step
 from .session import Session
-from .writing import Writing
+from .state import DecodingState
 
 
-def speculative(session: Session, writing: Writing, block_size: int):
+def speculative(session: Session, state: DecodingState, block_size: int):
     """Verify a draft and, should all of it be right, draft the next block in the same pass.
 
     The draft's first token is stream 1's own choice and so already written. A pass reads the whole draft as if it
@@ -19,24 +19,24 @@ def speculative(session: Session, writing: Writing, block_size: int):
     """
 
     def step() -> Step:
-        if writing.draft is None:
-            (draft, counts), known = writing.unread(), writing.known.fresh
+        if state.draft is None:
+            (draft, counts), known = state.unread(), state.known.fresh
         else:
-            counts, known = writing.draft_counts, writing.known.draft_counts
-            draft = writing.draft[:, : int(known.max())]
+            counts, known = state.draft_counts, state.known.draft_counts
+            draft = state.draft[:, : int(known.max())]
         width = draft.size(1)
         logits, normaliser = session.chains(draft, block_size, counts, verify=True)
         # masks predict outputs lengths, lengths + 1, …, and the chain's those from its anchor on
         place = torch.arange(width - 1, device=draft.device).expand(len(draft), -1)
         ahead = (counts - 1).unsqueeze(1) + torch.arange(block_size, device=draft.device)
-        index = writing.lengths.unsqueeze(1) + torch.cat([place, ahead], dim=1)
-        tokens, scores = writing.choose(logits, normaliser, index)
+        index = state.lengths.unsqueeze(1) + torch.cat([place, ahead], dim=1)
+        tokens, scores = state.choose(logits, normaliser, index)
         block = tokens[:, width - 1 :]
         # the first of the chain goes where the last token's mask would stand
         tokens, scores = (_place(x[:, :width], counts - 1, x[:, width - 1]) for x in (tokens, scores))
         right = (tokens[:, :-1] == draft[:, 1:]) & (place < (counts - 1).unsqueeze(1))
         kept = right.long().cumprod(1).sum(1) + 1
-        _next_draft(writing, block, tokens, kept, complete=kept == counts)
+        _next_draft(state, block, tokens, kept, complete=kept == counts)
         return Step(tokens, scores, kept, known, read=True)
 
     return step
@@ -46,8 +46,8 @@ def _place(values: Tensor, column: Tensor, new: Tensor) -> Tensor:
     return values.scatter(1, column.unsqueeze(1), new.unsqueeze(1))
 
 
-def _next_draft(writing: Writing, block: Tensor, tokens: Tensor, kept: Tensor, complete: Tensor) -> None:
+def _next_draft(state: DecodingState, block: Tensor, tokens: Tensor, kept: Tensor, complete: Tensor) -> None:
     """The new block where the draft was right, elsewhere the correction alone, with anything behind it."""
     correction = tokens.gather(1, (kept - 1).unsqueeze(1))
-    writing.draft = torch.where(complete.unsqueeze(1), block, correction)
-    writing.draft_counts = torch.where(complete, block.size(1), 1)
+    state.draft = torch.where(complete.unsqueeze(1), block, correction)
+    state.draft_counts = torch.where(complete, block.size(1), 1)

@@ -2,3 +2,5 @@
 
 ``table.py`` lists them all; see ``docs/reliability.md`` for the faults that they meet.
 """
+
+import fairseq  # noqa: F401  (registers everything before any of these modules is half imported)

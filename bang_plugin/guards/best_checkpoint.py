@@ -1,7 +1,6 @@
 """The best checkpoint: chosen by a metric that is logged, and among checkpoints of one objective."""
 
 import argparse
-import copy
 import functools
 import logging
 import os
@@ -12,7 +11,6 @@ import torch
 from fairseq import checkpoint_utils, metrics
 from omegaconf import OmegaConf
 
-from ..decoding.option_table import TASK_OPTIONS
 from ..errors import BangError
 
 logger = logging.getLogger(__name__)
@@ -55,7 +53,7 @@ def _check_validation(cfg, trainer) -> None:
                 raise BangError(f"--{option.replace('_', '-')} needs validation: leave out --disable-validation")
         return
     metric = cfg.best_checkpoint_metric
-    task = _untraced(trainer.task, trainer.get_model())
+    task = trainer.task.for_trial(trainer.get_model())
     for subset in trainer.cfg.dataset.valid_subset.split(","):
         known = _logged(trainer, task, subset)
         if metric not in known:
@@ -86,22 +84,11 @@ def _logged(trainer, task, subset: str) -> list:
     return [name for name in logged.get_smoothed_values() if name not in NO_METRICS]
 
 
-def _untraced(task, model):
-    """A task whose validation leaves nothing behind in traces."""
-    if not hasattr(task.cfg, "trace_file"):
-        return task
-    view = copy.copy(task)
-    view.cfg = copy.copy(task.cfg)
-    view.cfg.print_trace, view.cfg.trace_file = False, None
-    view.prepare_bleu(model)  # the generators of the run would write its trace
-    return view
-
-
 def _objective(trainer) -> dict:
     """All that has to be the same for two values of the metric to be comparable, as plain data."""
     cfg, metric = trainer.cfg, trainer.cfg.checkpoint.best_checkpoint_metric
     if metric.endswith("bleu"):
-        ours = {"decoding", *TASK_OPTIONS}
+        ours = trainer.task.decoding_options
         how = {name: value for name, value in _plain(cfg.task).items() if name in ours or name.startswith("eval_")}
     else:
         how = _plain(cfg.criterion)

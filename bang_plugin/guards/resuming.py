@@ -7,7 +7,7 @@ import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 
-from .. import checkpoints
+from ..checkpoints import files
 from ..errors import BangError
 
 DEFAULT = "checkpoint_last.pt"  # of --restore-file: the only file that may be missing
@@ -56,11 +56,11 @@ def guarded_load(load):
     @functools.wraps(load)
     def load_checkpoint(self, filename, *args, **kwargs):
         _check_all_see(self, filename)
-        token = checkpoints.ema_wanted.set(self.cfg.ema.store_ema)
+        token = files.ema_wanted.set(self.cfg.ema.store_ema)
         try:
             extra_state = load(self, filename, *args, **kwargs)
         finally:
-            checkpoints.ema_wanted.reset(token)
+            files.ema_wanted.reset(token)
         check = getattr(self.task, "check_dictionary", None)  # absent from tasks of others
         if check is not None:
             check((extra_state or {}).get("dictionary"), filename)

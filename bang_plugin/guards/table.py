@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from .. import checkpoints
+from ..checkpoints import files
 from . import (
     best_checkpoint,
     binarised,
@@ -53,13 +53,13 @@ CHANGES = (
     Change(
         "fairseq.checkpoint_utils",
         "load_checkpoint_to_cpu",
-        checkpoints.guarded,
+        files.guarded,
         "damaged, foreign and harmful files end in tracebacks, or load",
     ),
     Change(
         "fairseq.checkpoint_utils",
         "_upgrade_state_dict",
-        checkpoints.completed,
+        files.completed,
         "published files that hold parameters and configuration alone end in a traceback",
     ),
     Change(
@@ -78,7 +78,7 @@ CHANGES = (
     Change(
         "fairseq.checkpoint_utils",
         "load_model_ensemble_and_task",
-        checkpoints.existing,
+        files.existing,
         "a --path that is missing ends in a traceback",
     ),
     Change(

@@ -12,13 +12,13 @@ from fairseq.models import FairseqEncoderDecoderModel, register_model, register_
 from omegaconf import II, OmegaConf
 from torch import Tensor
 
-from .. import checkpoints
-from ..decoding.inference import compile_for_inference, pack_for_inference
+from ..checkpoints import parameters
 from ..errors import BangError
 from ..guards import table
 from ..modules.attention_backends import BACKENDS
 from .decoder import BangDecoder
 from .encoder import BangEncoder
+from .inference import compile_for_inference, pack_for_inference
 
 
 def _sizes(layers: int, embed_dim: int, ffn_embed_dim: int, attention_heads: int) -> dict[str, int]:
@@ -104,7 +104,7 @@ class BangModel(FairseqEncoderDecoderModel):
                 pretrained checkpoint cannot be used.
         """
         table.install()
-        cfg = OmegaConf.merge(OmegaConf.structured(cls.config), checkpoints.known_fields(cfg, cls.config))
+        cfg = OmegaConf.merge(OmegaConf.structured(cls.config), parameters.known_fields(cfg, cls.config))
         _fill(cfg, PRESETS["bang_base"])
         # checked, and from here on without the classes that fairseq makes up, which cannot be pickled
         cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
@@ -136,7 +136,7 @@ class BangModel(FairseqEncoderDecoderModel):
             if getattr(getattr(layer, "activation_fn", None), "__name__", "") == "<lambda>":
                 layer.activation_fn = nn.Identity()  # fairseq's "linear", which could not be pickled
         if cfg.load_from_pretrained_model:
-            checkpoints.load_pretrained(model, cfg.load_from_pretrained_model, cfg.load_sep)
+            parameters.load_pretrained(model, cfg.load_from_pretrained_model, cfg.load_sep)
         return model
 
     def forward(self, src_tokens, src_lengths, prev_output_tokens, **decoder_options):
@@ -154,13 +154,6 @@ class BangModel(FairseqEncoderDecoderModel):
             _check_length(tokens, self.encoder.padding_idx, self.cfg[f"max_{side}_positions"], side)
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
         return self.decoder(prev_output_tokens, encoder_out=encoder_out, **decoder_options)
-
-    @classmethod
-    def from_pretrained(cls, model_name_or_path, checkpoint_file=None, data_name_or_path=None, **kwargs):
-        """A :class:`~bang_plugin.models.hub.BangHub`, see :func:`bang_plugin.models.hub_loading.from_pretrained`."""
-        from .hub_loading import from_pretrained  # needs the decoding modes, which need this module
-
-        return from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **kwargs)
 
     def prepare_for_inference_(self, cfg) -> None:
         """fairseq's, and on a CPU the weights laid out for generation: after that the model can do nothing else.
@@ -196,7 +189,7 @@ class BangModel(FairseqEncoderDecoderModel):
             BangError: if the parameters belong to another architecture or dictionary.
         """
         super().upgrade_state_dict_named(state_dict, name)
-        checkpoints.adapt_parameters(state_dict, self, name)
+        parameters.adapt_parameters(state_dict, self, name)
 
 
 def _train_no_more(mode: bool = True) -> None:

@@ -10,8 +10,8 @@ from fairseq.modules import FairseqDropout, LayerNorm, PositionalEmbedding
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from torch import Tensor, nn
 
-from ..decoding.cache import DecodingCache
 from ..modules.attention_backends import FlexAttention, choose_backend
+from ..modules.cache import DecodingCache
 from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.nstream_attention import NStreamAttention
 from ..modules.packed_linear import PackedLinear, pack_children, pack_feed_forward

@@ -11,7 +11,7 @@ from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 from torch import Tensor
 
-from ..decoding.beams import sentence_order
+from ..modules.beams import sentence_order
 from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.packed_linear import PackedLinear, merged, pack_children, pack_feed_forward
 

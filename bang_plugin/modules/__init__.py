@@ -1,1 +1,3 @@
 """Building blocks of BANG's decoder."""
+
+import fairseq  # noqa: F401  (registers everything before any of these modules is half imported)

@@ -1,1 +1,3 @@
 """fairseq tasks."""
+
+import fairseq  # noqa: F401  (registers everything before any of these modules is half imported)

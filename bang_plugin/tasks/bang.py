@@ -14,14 +14,14 @@ from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from ..decoding.account import Account
-from ..decoding.inference import QUANTIZE
 from ..decoding.loop import BlockGenerator
-from ..decoding.option_table import DECODINGS, OWN_LIKELIHOOD
+from ..decoding.option_table import DECODINGS, OWN_LIKELIHOOD, TASK_OPTIONS
 from ..decoding.options import build_block_generator, check_generation_options, check_task_options
 from ..decoding.repeats import RepeatBlock
 from ..decoding.scoring import check_targets
+from ..decoding.stats import DecodingStats
 from ..errors import BangError
+from ..models.inference import QUANTIZE
 from .data_folders import check_folders
 from .dictionary_check import DictionaryCheck
 from .guarded_task import GuardedTask
@@ -79,6 +79,8 @@ class BangConfig(TranslationConfig):
 @register_task("bang", dataclass=BangConfig)
 class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, TranslationTask):
     """fairseq's translation task with BANG's decoding modes, checked input and BERT dictionaries."""
+
+    decoding_options = ("decoding", *TASK_OPTIONS)
 
     def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
@@ -157,7 +159,7 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             if getattr(generator, "repeat_ngram_blocker", None):
                 generator.repeat_ngram_blocker = RepeatBlock(args.no_repeat_ngram_size)
             if not isinstance(generator, SequenceScorer):
-                generator.account = Account(generator, "ar")
+                generator.account = DecodingStats(generator, "ar")
             return generator
         if kwargs.get("prefix_allowed_tokens_fn"):
             raise BangError("prefix_allowed_tokens_fn needs decoding ar")

@@ -1,6 +1,7 @@
 """Puts the guards around fairseq when a task of ours is used, and not before."""
 
 import argparse
+from typing import Tuple
 
 from ..data.dictionary import load_dictionary
 from ..guards import table
@@ -10,6 +11,8 @@ class GuardedTask:
     """Task mix-in: each of fairseq's commands calls one of these first, and then nothing is left to guard too late."""
 
     objective: dict | None = None  # what the best checkpoint is the best of, see guards/best_checkpoint.py
+
+    decoding_options: Tuple[str, ...] = ()  # those of this task that say how it writes
 
     @classmethod
     def add_args(cls, parser):
@@ -32,6 +35,10 @@ class GuardedTask:
     def build_dictionary(cls, filenames, *args, **kwargs):
         table.install()
         return super().build_dictionary(filenames, *args, **kwargs)
+
+    def for_trial(self, model) -> "GuardedTask":
+        """A task to validate a sentence with before training starts, which leaves nothing behind."""
+        return self
 
     def get_checkpoint_dict(self) -> dict:
         """What fairseq adds to a checkpoint's ``extra_state``."""

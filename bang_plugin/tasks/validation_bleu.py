@@ -68,6 +68,12 @@ class ValidationBleu:
                 raise BangError(f"--eval-bleu-args {self.cfg.eval_bleu_args}: {first_line(error)}") from error
             logger.info("--eval-bleu: %s_bleu is of --decoding %s", decoding, decoding)
 
+    def for_trial(self, model) -> "ValidationBleu":
+        """A copy whose generators write no trace."""
+        view = with_options(self, {"print_trace": False, "trace_file": None})
+        view.prepare_bleu(model)
+        return view
+
     def valid_step(self, sample, model, criterion):
         """fairseq's for any task, and for each decoding the counts that its BLEU is made of."""
         loss, sample_size, log = super(TranslationTask, self).valid_step(sample, model, criterion)

@@ -10,14 +10,14 @@ from fairseq import checkpoint_utils, utils
 from tqdm import tqdm
 
 from ..generate import ALONE
-from ..work import Work, fairseq, read_lines, whole, write_lines, write_text
+from ..workspace import Workspace, fairseq, read_lines, whole, write_lines, write_text
 
 PLUGIN = Path(__file__).parent / "bang_classifier"
 HEAD = "sentence_classification_head"
 BATCH = 64  # paragraphs classified at a time
 
 
-def binarise(work: Work) -> None:
+def binarise(work: Workspace) -> None:
     """Write ``bin/input0`` and ``bin/label`` for fairseq's ``sentence_prediction``."""
     parts = {"train": "train", "valid": "dev", "test": "test"}
     texts = [option for name, part in parts.items() for option in (f"--{name}pref", work.pieces / f"{part}.src")]
@@ -28,7 +28,7 @@ def binarise(work: Work) -> None:
             fairseq("preprocess", "--task", "bang", "--only-source", "--destdir", part, *options)
 
 
-def write(work: Work, run: str, checkpoint: Path) -> None:
+def write(work: Workspace, run: str, checkpoint: Path) -> None:
     """Classify the test set."""
     utils.import_user_module(Namespace(user_dir=str(PLUGIN)))
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
@@ -58,12 +58,12 @@ def write(work: Work, run: str, checkpoint: Path) -> None:
     write_text(output.with_suffix(".json"), json.dumps(costs))
 
 
-def report(work: Work, runs) -> None:
+def report(work: Workspace, runs) -> None:
     """Print what a bag of words gets: the peer that needs no neural network."""
     print(f"TF-IDF of words and pairs of words, logistic regression (scikit-learn): {bag_of_words(work):.2f} % right")
 
 
-def bag_of_words(work: Work) -> float:
+def bag_of_words(work: Workspace) -> float:
     """Accuracy in percent of logistic regression on TF-IDF."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

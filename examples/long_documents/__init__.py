@@ -3,10 +3,10 @@
 from functools import partial
 from pathlib import Path
 
-from scripts.metrics.files import write_whole
+from bang_plugin.evaluation.files import write_whole
 
 from ..recipe import Mode, Recipe, decodings
-from ..work import read_lines
+from ..workspace import read_lines
 from . import documents
 
 SHORT = 512

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from ..work import write_lines
+from ..workspace import write_lines
 
 LENGTH = 4096
 COLOURS = "red blue green black white yellow purple orange".split()

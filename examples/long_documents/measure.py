@@ -20,12 +20,12 @@ import torch
 from fairseq.data import Dictionary
 from tqdm import tqdm
 
+from bang_plugin.evaluation.files import write_whole
+from bang_plugin.evaluation.tables import print_table
 from bang_plugin.models.bang import BangModel, BangModelConfig
 from bang_plugin.tasks.bang import BangConfig, BangTask
-from scripts.metrics.files import write_whole
-from scripts.report import print_table
 
-from ..work import write_text
+from ..workspace import write_text
 from .bang_chunked import BangChunked, BangChunkedConfig
 from .plot import plot_costs
 

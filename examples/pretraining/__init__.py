@@ -6,17 +6,17 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from bang_plugin.commands import tokenise
 from bang_plugin.errors import BangError
+from bang_plugin.evaluation import evaluate
+from bang_plugin.evaluation.tables import print_table
 from bang_plugin.guards import log_level
 from examples.generate import generate_one
 from examples.prepare import binarise, tokeniser
 from examples.recipe import option_list
 from examples.score import references
 from examples.train import default_gpus, shared_batch
-from examples.work import Work, fairseq, read_lines, whole, write_lines, write_text
-from scripts import tokenise
-from scripts.evaluate import evaluate
-from scripts.report import print_table
+from examples.workspace import Workspace, fairseq, read_lines, whole, write_lines, write_text
 
 from . import data
 from .curves import plot
@@ -26,7 +26,7 @@ RUNS = {"from scratch": False, "pretrained": True}
 METRICS = ["bleu", "rouge"]
 
 
-def prepare(work: Work, args) -> None:
+def prepare(work: Workspace, args) -> None:
     """Write text and pairs, split both with one tokeniser that the text has trained, and binarise them."""
     preset = PRESETS[args.preset]
     size = args.pieces or preset.pieces
@@ -59,7 +59,7 @@ def prepare(work: Work, args) -> None:
     work.step("binarise", {}, partial(binarise, work.pieces, work.bin, dictionary, args.workers))
 
 
-def train(work: Work, args) -> None:
+def train(work: Workspace, args) -> None:
     """Pretrain, then fine-tune with and without."""
     work.require("binarise", "prepare")
     preset = PRESETS[args.preset]
@@ -75,7 +75,7 @@ def train(work: Work, args) -> None:
         run_training(work, args, run, work.bin, options)
 
 
-def run_training(work: Work, args, run: str, folder: Path, options: list[str]) -> None:
+def run_training(work: Workspace, args, run: str, folder: Path, options: list[str]) -> None:
     """Train, or go on with an interrupted training; validation goes to ``log.json`` for the curves."""
     options = [*options, *args.fairseq]
     save = work.models / run
@@ -90,7 +90,7 @@ def run_training(work: Work, args, run: str, folder: Path, options: list[str]) -
     work.step(f"train {run}", {"options": " ".join(options)}, go)
 
 
-def generate(work: Work, args) -> None:
+def generate(work: Workspace, args) -> None:
     """Write the test set with both models, AR and NAR."""
     for run in RUNS:
         work.require(f"train {run}", "train")
@@ -102,7 +102,7 @@ def generate(work: Work, args) -> None:
             work.step(f"generate {run} {decoding}", {"options": " ".join(chosen)}, write)
 
 
-def score(work: Work, args) -> None:
+def score(work: Workspace, args) -> None:
     """Print the comparison; write ``scores.md``, ``scores.json`` and ``curves.png``."""
     for run in RUNS:
         for decoding in DECODINGS:
@@ -145,6 +145,6 @@ def main(argv: list[str] | None = None) -> None:
     args.fairseq = fairseq_options
     log_level.install()  # importing fairseq has opened it
     try:
-        STEPS[args.step](Work(args.work), args)
+        STEPS[args.step](Workspace(args.work), args)
     except BangError as error:
         raise SystemExit(f"error: {error}") from error

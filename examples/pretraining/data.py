@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from bang_plugin.errors import BangError
 from examples.classification.docstrings import place
-from examples.work import read_lines, write_lines
+from examples.workspace import read_lines, write_lines
 from scripts import pronunciations
 
 VALID_SHARE = 0.02

@@ -1,6 +1,6 @@
 """Answer-aware question generation on SQuAD 1.1, in the split of Du et al. (2017)."""
 
-from scripts.metrics import Options
+from bang_plugin.evaluation import Options
 
 from .. import hub
 from ..recipe import FINE_TUNING, Recipe, decodings, fine_tuning_modes

@@ -4,13 +4,13 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from bang_plugin.evaluation.files import write_whole
+from bang_plugin.evaluation.tables import print_table
 from scripts import pronunciations
 from scripts.demo import TRAINING
-from scripts.metrics.files import write_whole
-from scripts.report import print_table
 
 from ..recipe import Mode, Recipe, decodings
-from ..work import read_lines, write_lines, write_text
+from ..workspace import read_lines, write_lines, write_text
 from . import compare
 
 UPDATES = 1200

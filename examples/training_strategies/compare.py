@@ -1,17 +1,16 @@
 """Every strategy against the base line, with the paired test that says what may be chance."""
 
-from scripts.evaluate import count
-from scripts.metrics import Number, Options
-from scripts.metrics.significance import Bootstrap, paired_test
+from bang_plugin.evaluation import Number, Options, count
+from bang_plugin.evaluation.significance import Bootstrap, paired_test
 
 from ..score import references
-from ..work import Work, read_lines
+from ..workspace import Workspace, read_lines
 
 BASELINE = "joint"
 DECODINGS = ("ar", "nar")
 
 
-def error_rates(work: Work, strategies: list[str]) -> dict[tuple[str, str], Number]:
+def error_rates(work: Workspace, strategies: list[str]) -> dict[tuple[str, str], Number]:
     """Word error rates by strategy and decoding, ready to be resampled."""
     expected = references(work)
     paths = {(name, decoding): work.outputs / name / f"{decoding}.txt" for name in strategies for decoding in DECODINGS}
@@ -22,7 +21,7 @@ def error_rates(work: Work, strategies: list[str]) -> dict[tuple[str, str], Numb
     }
 
 
-def table(work: Work, strategies: list[str]) -> list[dict]:
+def table(work: Workspace, strategies: list[str]) -> list[dict]:
     """A row per strategy: word error rates (percent), what they differ from the base line's (percentage points), and
     the chance of a difference as large if both were equally good.
 

@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from ..work import write_lines
+from ..workspace import write_lines
 
 ENGLISH = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "

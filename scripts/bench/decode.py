@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from bang_plugin.decoding.inference import QUANTIZE
 from bang_plugin.errors import BangError
+from bang_plugin.models.inference import QUANTIZE
 from scripts.measure import Measurement, Mode, Workbench, measure
 
 from .machine import add_device_argument, describe
@@ -29,7 +29,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--split", default="test", help="part of the data")
     parser.add_argument("--sentences", type=int, help="only the first so many")
     parser.add_argument("--references", type=Path, help="a line per sentence, several separated by tabs")
-    parser.add_argument("--metrics", nargs="+", default=["bleu"], help="for the references: see scripts.evaluate")
+    parser.add_argument("--metrics", nargs="+", default=["bleu"], help="for the references: see bang evaluate")
     parser.add_argument("--block-sizes", type=int, nargs="+", default=[4], help="of the block modes")
     parser.add_argument("--confidence", type=float, nargs="+", default=[0.5], help="of adaptive")
     parser.add_argument("--nar-chunk", type=int, default=32, help="masks per pass of nar")
@@ -122,7 +122,7 @@ def quality(results: list[Measurement], args) -> list[dict]:
     """Scores of every mode if there are references."""
     if not args.references:
         return [{} for _ in results]
-    from scripts.evaluate import evaluate
+    from bang_plugin.evaluation import evaluate
 
     references = [line.split("\t") for line in args.references.read_text().splitlines()[: args.sentences]]
     scores = [evaluate(result.hypotheses, references, args.metrics) for result in results]

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from scripts.report import markdown_table
+from bang_plugin.evaluation.tables import markdown_table
 
 
 class Output:

@@ -12,8 +12,8 @@ import torch
 from fairseq import checkpoint_utils, utils
 from torch.profiler import ProfilerActivity, profile
 
-from bang_plugin.decoding.inference import QUANTIZE, compile_for_inference, pack_for_inference
 from bang_plugin.errors import BangError
+from bang_plugin.models.inference import QUANTIZE, compile_for_inference, pack_for_inference
 from scripts.measure import stopwatch
 
 from . import models

@@ -4,10 +4,10 @@ import torch
 
 from bang_plugin.decoding.loop import Step
 from bang_plugin.decoding.session import Session
-from bang_plugin.decoding.writing import Writing
+from bang_plugin.decoding.state import DecodingState
 
 
-def separate_speculative(session: Session, writing: Writing, block_size: int):
+def separate_speculative(session: Session, writing: DecodingState, block_size: int):
     """Draft a block in one pass, verify it in the next; the output is that of greedy AR.
 
     A draft that is all right is followed by a pass that only drafts, which

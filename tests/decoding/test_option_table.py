@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from bang_plugin.decoding import option_table
 from bang_plugin.decoding.option_table import DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS
-from bang_plugin.decoding.writing import Limits
+from bang_plugin.decoding.state import Limits
 from bang_plugin.errors import BangError
 from bang_plugin.models.bang import BangModel
 from bang_plugin.modules.packed_linear import PackedLinear, available

@@ -17,7 +17,7 @@ import pytest
 from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
-from scripts import tokenise
+from bang_plugin.commands import tokenise
 
 from ..command_line import fairseq
 from .conftest import write

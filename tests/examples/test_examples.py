@@ -22,7 +22,7 @@ from examples import (
 from examples.classification import docstrings
 from examples.long_documents import documents
 from examples.train import hypotheses
-from examples.work import fairseq
+from examples.workspace import fairseq
 from scripts.published import TASKS
 from scripts.results import SPEED
 

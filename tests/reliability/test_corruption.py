@@ -11,10 +11,10 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-from bang_plugin.checkpoints import load_pretrained
+from bang_plugin.checkpoints.integrity import EVALUATED, check_configuration, is_call
+from bang_plugin.checkpoints.parameters import load_pretrained
 from bang_plugin.errors import BangError
 from bang_plugin.guards import table
-from bang_plugin.guards.integrity import EVALUATED, check_configuration, is_call
 from bang_plugin.models.bang import BangModel
 from tests.conftest import build_reference_model, train_toy
 from tests.test_checkpoints import Payload, release_file  # noqa: F401

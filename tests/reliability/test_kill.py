@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bang_plugin.guards.integrity import check_whole
+from bang_plugin.checkpoints.integrity import check_whole
 
 from .processes import Command
 

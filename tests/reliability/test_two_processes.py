@@ -16,7 +16,7 @@ import fairseq_cli
 import pytest
 import torch
 
-from bang_plugin.guards.integrity import check_whole
+from bang_plugin.checkpoints.integrity import check_whole
 from bang_plugin.guards.launch import free_port
 from tests.command_line import PLUGIN
 from tests.conftest import SMALL

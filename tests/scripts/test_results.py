@@ -100,7 +100,7 @@ def test_command_line_writes_table_and_plot(write, tmp_path, capsys):
 @pytest.mark.parametrize(
     "content, options, message",
     [
-        ({}, [], "no scores of scripts.evaluate and no measurement in it"),
+        ({}, [], "no scores of bang evaluate and no measurement in it"),
         (evaluation(), ["--quality", "beauty"], "--quality beauty: there are rouge_coco_l, "),
         (measurement(), [], "none of these runs has a score"),
     ],

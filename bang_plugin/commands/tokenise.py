@@ -1,0 +1,99 @@
+"""Split text into sentencepieces or BERT word pieces, and join them again.
+
+    bang tokenise train --size 8000 --model spm.model corpus.src corpus.tgt
+    bang tokenise encode --model spm.model < text > pieces
+    bang tokenise decode --model spm.model < pieces > text
+
+With ``--vocab vocab.txt`` instead of ``--model`` it is BERT's word pieces. fairseq-interactive and
+fairseq-generate do the same with ``--bpe sentencepiece --sentencepiece-model spm.model`` and
+``--bpe wordpiece --wordpiece-vocab vocab.txt``.
+"""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
+
+from ..data.wordpiece import Wordpiece, WordpieceConfig
+from ..errors import BangError
+
+
+def train(files: list[Path], model: Path, size: int) -> None:
+    """Train a unigram sentencepiece model and write it to ``model``.
+
+    Text is not normalised, so that decoding gives back what was encoded (runs of blanks become one).
+
+    Raises:
+        BangError: if a file cannot be read or the text is too small for ``size`` pieces.
+    """
+    import sentencepiece
+
+    for file in files:
+        if not file.is_file():
+            raise BangError(f"{file}: no such file")
+    trained = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            input=[str(file) for file in files],
+            model_writer=trained,
+            vocab_size=size,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1]
+        reason = reason.rpartition("] ")[2] or f"the trainer says {reason}"
+        raise BangError(f"--size {size}: {reason}") from error
+    model.parent.mkdir(parents=True, exist_ok=True)
+    # whole or not at all
+    part = model.with_name(f"{model.name}.part")
+    part.write_bytes(trained.getvalue())
+    os.replace(part, model)
+
+
+def load(model: Path | None, vocab: Path | None, cased: bool = False):
+    """The tokeniser, with fairseq's interface ``encode`` and ``decode``, text to text.
+
+    Raises:
+        BangError: if not exactly one of the two files is given, or it cannot be used.
+    """
+    if (model is None) == (vocab is None):
+        raise BangError("give either --model (sentencepiece) or --vocab (word pieces)")
+    if vocab:
+        return Wordpiece(WordpieceConfig(wordpiece_vocab=str(vocab), wordpiece_cased=cased))
+    try:
+        return SentencepieceBPE(SentencepieceConfig(sentencepiece_model=str(model)))
+    except (OSError, RuntimeError) as error:
+        raise BangError(f"{model}: not a sentencepiece model ({str(error).splitlines()[0]})") from error
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("action", choices=["train", "encode", "decode"])
+    parser.add_argument("files", nargs="*", type=Path, help="text to train on")
+    parser.add_argument("--model", type=Path, help="sentencepiece model, written by train")
+    parser.add_argument("--vocab", type=Path, help="BERT vocabulary: word pieces instead of sentencepieces")
+    parser.add_argument("--cased", action="store_true", help="word pieces keep upper case and accents")
+    parser.add_argument("--size", type=int, default=8000, help="pieces of the model to train")
+
+
+def run(args) -> None:
+    """Train a model, or convert standard input to standard output.
+
+    Raises:
+        BangError: if a file is missing, cannot be read or is too small.
+    """
+    if args.action == "train":
+        if not args.model or not args.files:
+            raise BangError("train needs --model and the files to train on")
+        train(args.files, args.model, args.size)
+        return
+    if args.files:
+        raise BangError(f"{args.action} reads standard input and writes standard output: < {args.files[0]} > …")
+    convert = getattr(load(args.model, args.vocab, args.cased), args.action)
+    # bytes that are not UTF-8 become U+FFFD, as in fairseq's commands under this plugin
+    sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")
+    for line in sys.stdin:
+        print(convert(line.rstrip("\n")))

@@ -1,0 +1,193 @@
+"""What has been written so far, and the rules for what may come next."""
+
+from dataclasses import dataclass, fields
+from typing import Optional, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..modules.beams import remember_rows, rows_of
+
+
+@dataclass
+class Limits:
+    """What may be written, with fairseq's option names and meaning."""
+
+    max_len_a: float = 0.0
+    max_len_b: int = 200
+    min_len: int = 1
+    unkpen: float = 0.0
+
+    @classmethod
+    def of(cls, args) -> "Limits":
+        """Those among fairseq's generation options ``args``; what is missing there has its default."""
+        return cls(**{option.name: getattr(args, option.name, option.default) for option in fields(cls)})
+
+    def max_lengths(self, src_lengths: Tensor, positions: int) -> Tensor:
+        """Most tokens before the end symbol, per sentence ``(batch,)``.
+
+        ``src_lengths`` are those without padding, where fairseq's search takes the longest of the batch.
+        """
+        # in double precision, as fairseq's search: in single 0.29 * 100 is 29, not 28
+        wanted = (self.max_len_a * src_lengths.double() + self.max_len_b).long()
+        return wanted.clamp(0, positions - 1)
+
+
+@dataclass
+class Known:
+    """What Python knows of each sentence, ``(batch,)`` each, so that a GPU is waited for only once a step.
+
+    Attributes:
+        rows, lengths, max_lengths, fresh, draft_counts: those of :class:`DecodingState`. Before the first step there is
+            one fresh token, y_0.
+        ended: whether the last step ended it.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    max_lengths: np.ndarray
+    fresh: np.ndarray
+    ended: np.ndarray
+    draft_counts: Optional[np.ndarray] = None
+
+    def select(self, kept: np.ndarray) -> None:
+        """Keep the sentences ``kept``."""
+        for name, value in vars(self).items():
+            setattr(self, name, value if value is None else value[kept])
+
+
+class DecodingState:
+    """Tokens and scores of the sentences that are still being written.
+
+    Attributes:
+        rows: place of each sentence in the original batch, ``(batch,)``.
+        written: tokens so far, ``(batch, room)``; columns past ``lengths`` hold padding.
+        lengths: tokens so far, ``(batch,)``.
+        fresh: how many of them the last step added, ``(batch,)``.
+        draft: guesses that a mode keeps for its next step, ``(batch, n)``, or None.
+        draft_counts: how many of them each sentence has, ``(batch,)``.
+        known: the numbers among these as of the last step, for Python.
+    """
+
+    PER_SENTENCE = ("rows", "lengths", "fresh", "max_lengths", "written", "scores", "draft", "draft_counts")
+
+    def __init__(self, dictionary, limits: Limits, max_lengths: Tensor):
+        self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
+        self.limits = limits
+        self.max_lengths = max_lengths
+        known = max_lengths.cpu().numpy()
+        bsz, room = len(known), int(known.max()) + 2  # the end symbol, and a column for what is not kept
+        self.known = Known(
+            np.arange(bsz), np.zeros(bsz, int), known, fresh=np.ones(bsz, int), ended=np.zeros(bsz, bool)
+        )
+        self.rows = torch.arange(bsz, device=max_lengths.device)
+        self.lengths = torch.zeros_like(max_lengths)
+        self.fresh = torch.zeros_like(max_lengths)
+        self.written = torch.full((bsz, room), self.pad, device=max_lengths.device)
+        self.scores = torch.zeros(bsz, room, device=max_lengths.device)
+        self.draft: Optional[Tensor] = None
+        self.draft_counts: Optional[Tensor] = None
+
+    def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        """Most probable tokens under fairseq's rules: no padding, no end before ``min_len``, and the end and
+        nothing else at the length limit.
+
+        Args:
+            logits: ``(batch, n, vocab)``, changed in place.
+            normaliser: ``(batch, n, 1)``, such that ``logits - normaliser`` are log-probabilities.
+            index: which output each row predicts, ``(batch, n)``; default: the next n.
+
+        Returns:
+            tokens and log-probabilities, ``(batch, n)``.
+        """
+        if index is None:
+            index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
+        end, forced = self._restrict(logits, normaliser, index)
+        best, tokens = logits.max(-1)
+        tokens = tokens.masked_fill(forced, self.eos)
+        return tokens, torch.where(forced, end, best - normaliser.squeeze(-1))
+
+    def rank(self, logits: Tensor, normaliser: Tensor, index: Tensor, n: int) -> Tuple[Tensor, Tensor, Tensor]:
+        """The ``n`` most probable tokens that go on, under the same rules; arguments as for :meth:`choose`.
+
+        Returns:
+            tokens and log-probabilities ``(batch, rows, n)``, best first, -inf where fewer are allowed or there are;
+            and the end symbol's log-probability ``(batch, rows)``.
+        """
+        end, forced = self._restrict(logits, normaliser, index)
+        end = end.masked_fill(logits[..., self.eos].isneginf() & ~forced, -torch.inf)
+        logits[..., self.eos] = -torch.inf
+        best, tokens = logits.topk(min(n, logits.size(-1)), dim=-1)
+        missing = (0, n - best.size(-1))
+        best, tokens = F.pad(best, missing, value=-torch.inf), F.pad(tokens, missing, value=self.pad)
+        return tokens, (best - normaliser).masked_fill(forced.unsqueeze(-1), -torch.inf), end
+
+    def _restrict(self, logits: Tensor, normaliser: Tensor, index: Tensor) -> Tuple[Tensor, Tensor]:
+        """Take what must not come next out of ``logits``; returns the end symbol's log-probability and where nothing
+        else may come, ``(batch, n)`` each."""
+        end = logits[..., self.eos] - normaliser.squeeze(-1)
+        logits[..., self.pad] = -torch.inf
+        if self.limits.unkpen:
+            logits[..., self.unk] -= self.limits.unkpen
+        logits[..., self.eos].masked_fill_(index < self.limits.min_len, -torch.inf)
+        return end, index >= self.max_lengths.unsqueeze(1)
+
+    def unread(self) -> Tuple[Tensor, Tensor]:
+        """Tokens that the decoder has not read yet: those of the last step, or y_0 before the first.
+
+        Returns:
+            tokens ``(batch, n)`` and how many of them each sentence has ``(batch,)``; ``known.fresh`` has that too.
+        """
+        if not self.known.lengths.any():
+            return torch.full_like(self.lengths.unsqueeze(1), self.eos), torch.ones_like(self.lengths)
+        place = torch.arange(int(self.known.fresh.max()), device=self.lengths.device)
+        place = (self.lengths - self.fresh).unsqueeze(1) + place
+        return self.written.gather(1, place.clamp(max=self.written.size(1) - 2)), self.fresh
+
+    def keep(self, tokens: Tensor, scores: Tensor, counts: Tensor) -> None:
+        """Append each sentence's first ``counts`` tokens, up to the end symbol, and tell ``known``.
+
+        Args:
+            tokens, scores: ``(batch, n)``.
+            counts: at least 1, ``(batch,)``.
+        """
+        column = torch.arange(tokens.size(1), device=tokens.device)
+        kept = column < counts.unsqueeze(1)
+        is_end = self.is_end(tokens, self.lengths.unsqueeze(1) + column) & kept
+        kept &= is_end.cumsum(1) - is_end.long() == 0
+        place = torch.where(kept, self.lengths.unsqueeze(1) + column, self.written.size(1) - 1)
+        self.written.scatter_(1, place, tokens)
+        self.scores.scatter_(1, place, scores.to(self.scores.dtype))
+        self.fresh, self.ended = kept.sum(1), is_end.any(1)
+        self.lengths = self.lengths + self.fresh
+        # the one transfer of a step
+        told = [self.fresh, self.ended.long(), *([] if self.draft is None else [self.draft_counts])]
+        fresh, ended, *drafts = torch.stack(told).cpu().numpy()
+        known = self.known
+        known.fresh, known.ended, known.lengths = fresh, ended.astype(bool), known.lengths + fresh
+        known.draft_counts = drafts[0] if drafts else None
+
+    def unfinished(self) -> Tensor:
+        """The sentences that the last step has not ended, in their order."""
+        kept = np.flatnonzero(~self.known.ended)
+        # the device finds them itself, since to send them there is to wait for a GPU
+        order = self.ended.long().argsort(stable=True)[: len(kept)]
+        return remember_rows(order, kept)
+
+    def certainty(self, scores: Tensor) -> Tensor:
+        """Log-probabilities of the most probable tokens, given those of the last proposals, ``(batch, n)``."""
+        return scores
+
+    def is_end(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """Where a sentence ends, ``(batch, n)``, if these tokens come at these places."""
+        return tokens == self.eos
+
+    def select(self, order: Tensor) -> None:
+        """Keep the sentences ``order``."""
+        self.known.select(rows_of(order))
+        for name in self.PER_SENTENCE:
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, value.index_select(0, order))

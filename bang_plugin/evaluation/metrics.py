@@ -1,0 +1,17 @@
+"""The table of metrics: a metric turns hypotheses and references into one or several numbers."""
+
+from . import bleu, distinct, error_rate, meteor, rouge
+
+METRICS = {
+    "bleu": bleu.corpus_bleu,
+    "sentence-bleu": bleu.sentence_bleu,
+    "glge-bleu": bleu.glge_bleu,
+    "rouge": rouge.rouge,
+    "rouge-155": rouge.rouge_155,
+    "rouge-coco": rouge.rouge_coco,
+    "meteor": meteor.meteor,
+    "distinct": distinct.distinct,
+    "per": error_rate.phoneme_error_rate,
+    "wer": error_rate.word_error_rate,
+    "exact": error_rate.exact_match,
+}

@@ -1,0 +1,71 @@
+"""From hypotheses and references to scores, intervals and pooled references."""
+
+from ..errors import BangError
+from .base import Number, Options, Score
+from .metrics import METRICS
+from .significance import Bootstrap
+
+
+def evaluate(
+    hypotheses: list[str],
+    references: list[list[str]],
+    metrics: list[str],
+    options: Options | None = None,
+    bootstrap: Bootstrap | None = None,
+) -> dict[str, Score]:
+    """Score hypotheses against one or several references each.
+
+    Args:
+        metrics: names from ``METRICS``; one may give several numbers.
+        options: how texts are compared; sacrebleu's defaults if left out.
+        bootstrap: ask for 95 % intervals, drawn this way.
+
+    Returns:
+        scores in percent under the names of their numbers, ``{"bleu_1": …, "bleu_2": …}``.
+
+    Raises:
+        BangError: if a metric is unknown, there is nothing to score or the counts differ.
+    """
+    return scores(count(hypotheses, references, metrics, options or Options()), bootstrap)
+
+
+def count(
+    hypotheses: list[str], references: list[list[str]], metrics: list[str], options: Options
+) -> dict[str, Number]:
+    """Numbers by their names, ready to be summed or resampled; raises as :func:`evaluate` does."""
+    if unknown := [name for name in metrics if name not in METRICS]:
+        raise BangError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
+    if len(hypotheses) != len(references):
+        raise BangError(f"{len(hypotheses)} hypotheses, but references for {len(references)} sentences")
+    if not hypotheses or not all(references):
+        raise BangError("nothing to score: no hypotheses, or one without a reference")
+    if options.lowercase:
+        hypotheses = [text.lower() for text in hypotheses]
+        references = [[text.lower() for text in alternatives] for alternatives in references]
+    numbers = [number for name in dict.fromkeys(metrics) for number in METRICS[name](hypotheses, references, options)]
+    return {number.signature.metric: number for number in numbers}
+
+
+def scores(numbers: dict[str, Number], bootstrap: Bootstrap | None, **how) -> dict[str, Score]:
+    """Scores of numbers, with intervals if a bootstrap is given; ``how`` joins their signatures."""
+    found = {}
+    for name, number in numbers.items():
+        signature = number.signature.extended(**how)
+        interval = bootstrap.interval(number) if bootstrap else None
+        if interval:
+            signature = signature.extended(bs=bootstrap.samples, seed=bootstrap.seed)
+        found[name] = Score(number.total(), str(signature), interval)
+    return found
+
+
+def pool(sources: list[str], hypotheses: list[str], references: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """One sentence per distinct source: all references of its lines and the hypothesis of its last line.
+
+    This is how the scoring script of SQuAD question generation counts passages that several questions ask about.
+    """
+    last: dict[str, str] = {}
+    pooled: dict[str, list[str]] = {}
+    for source, hypothesis, alternatives in zip(sources, hypotheses, references):
+        last[source.strip()] = hypothesis
+        pooled.setdefault(source.strip(), []).extend(alternatives)
+    return list(last.values()), list(pooled.values())
