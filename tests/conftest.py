@@ -130,3 +130,11 @@ def train_toy(toy_data, save_dir, updates, *options) -> str:
 def toy_checkpoint(toy_data, tmp_path_factory):
     """A checkpoint of a small BANG trained AR and NAR for 150 updates."""
     return train_toy(toy_data, tmp_path_factory.mktemp("toy_model"), 150, "--nar-ratio", 0.5)
+
+
+@pytest.fixture
+def rows(reference):
+    """Eight sources to write from."""
+    torch.manual_seed(0)
+    eos = torch.tensor([reference.dictionary.eos()])
+    return [torch.cat([torch.randint(10, 60, (int(n),)), eos]) for n in torch.randint(1, 12, (8,))]

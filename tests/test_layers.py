@@ -89,6 +89,7 @@ def test_registers_though_imported_before_fairseq():
     )
 
 
+@pytest.mark.slow
 def test_any_module_may_be_imported_first():
     """Each in a process forked for it: fairseq is loaded by then, so that only our own imports are tried."""
     names = [m.name for m in pkgutil.walk_packages([str(ROOT)], "bang_plugin.") if "hydra" not in m.name]

@@ -19,6 +19,12 @@ from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, Sentencepi
 from ..data.wordpiece import Wordpiece, WordpieceConfig
 from ..errors import BangError
 
+ACTIONS = {
+    "train": "train a sentencepiece model on text",
+    "encode": "split standard input into pieces",
+    "decode": "join pieces of standard input",
+}
+
 
 def train(files: list[Path], model: Path, size: int) -> None:
     """Train a unigram sentencepiece model and write it to ``model``.
@@ -71,12 +77,16 @@ def load(model: Path | None, vocab: Path | None, cased: bool = False):
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("action", choices=["train", "encode", "decode"])
-    parser.add_argument("files", nargs="*", type=Path, help="text to train on")
-    parser.add_argument("--model", type=Path, help="sentencepiece model, written by train")
-    parser.add_argument("--vocab", type=Path, help="BERT vocabulary: word pieces instead of sentencepieces")
-    parser.add_argument("--cased", action="store_true", help="word pieces keep upper case and accents")
-    parser.add_argument("--size", type=int, default=8000, help="pieces of the model to train")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="train | encode | decode")
+    for action, line in ACTIONS.items():
+        command = actions.add_parser(action, help=line, description=line)
+        command.add_argument("--model", type=Path, help="sentencepiece model" + ", to write" * (action == "train"))
+        if action == "train":
+            command.add_argument("files", nargs="+", type=Path, help="text to train on")
+            command.add_argument("--size", type=int, default=8000, help="pieces of the model")
+        else:
+            command.add_argument("--vocab", type=Path, help="BERT vocabulary: word pieces instead of sentencepieces")
+            command.add_argument("--cased", action="store_true", help="word pieces keep upper case and accents")
 
 
 def run(args) -> None:
@@ -86,12 +96,10 @@ def run(args) -> None:
         BangError: if a file is missing, cannot be read or is too small.
     """
     if args.action == "train":
-        if not args.model or not args.files:
-            raise BangError("train needs --model and the files to train on")
+        if not args.model:
+            raise BangError("train needs --model, the file to write")
         train(args.files, args.model, args.size)
         return
-    if args.files:
-        raise BangError(f"{args.action} reads standard input and writes standard output: < {args.files[0]} > …")
     convert = getattr(load(args.model, args.vocab, args.cased), args.action)
     # bytes that are not UTF-8 become U+FFFD, as in fairseq's commands under this plugin
     sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")

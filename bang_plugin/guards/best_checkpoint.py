@@ -53,7 +53,8 @@ def _check_validation(cfg, trainer) -> None:
                 raise BangError(f"--{option.replace('_', '-')} needs validation: leave out --disable-validation")
         return
     metric = cfg.best_checkpoint_metric
-    task = trainer.task.for_trial(trainer.get_model())
+    # a task whose validation writes leaves no trace of the trial
+    task = trainer.task.for_trial(trainer.get_model()) if hasattr(trainer.task, "for_trial") else trainer.task
     for subset in trainer.cfg.dataset.valid_subset.split(","):
         known = _logged(trainer, task, subset)
         if metric not in known:

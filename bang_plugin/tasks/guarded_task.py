@@ -36,10 +36,6 @@ class GuardedTask:
         table.install()
         return super().build_dictionary(filenames, *args, **kwargs)
 
-    def for_trial(self, model) -> "GuardedTask":
-        """A task to validate a sentence with before training starts, which leaves nothing behind."""
-        return self
-
     def get_checkpoint_dict(self) -> dict:
         """What fairseq adds to a checkpoint's ``extra_state``."""
         return {"objective": self.objective}

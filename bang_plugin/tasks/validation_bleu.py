@@ -69,7 +69,7 @@ class ValidationBleu:
             logger.info("--eval-bleu: %s_bleu is of --decoding %s", decoding, decoding)
 
     def for_trial(self, model) -> "ValidationBleu":
-        """A copy whose generators write no trace."""
+        """A copy whose generators write no trace: for a sentence that is validated on before training starts."""
         view = with_options(self, {"print_trace": False, "trace_file": None})
         view.prepare_bleu(model)
         return view

@@ -132,7 +132,7 @@ def test_mistakes_are_told_in_one_line(files, arguments, message):
 
 
 def test_exit_code_without_traceback(files):
-    root = Path(program.__file__).parents[1]
+    root = Path(program.__file__).parents[2]
     command = [sys.executable, "-m", "bang_plugin", "evaluate", "hyp", "--references", "two"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)})
     assert (done.returncode, done.stderr) == (1, "error: hyp has 3 sentences, but two has 2\n")

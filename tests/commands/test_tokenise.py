@@ -57,7 +57,7 @@ def test_cased_word_pieces(vocab, monkeypatch, capsys):
         (["encode", "--model", "{}/none.model"], "none.model: not a sentencepiece model"),
         (["encode", "--vocab", "{}/none.txt"], "none.txt: No such file"),
         (["encode", "--vocab", "{}/bad.txt"], "bad.txt: not a BERT vocabulary"),
-        (["train", "--model", "{}/m.model"], "train needs --model and the files"),
+        (["train", "{}/bad.txt"], "train needs --model, the file to write"),
         (["train", "--model", "{}/m.model", "{}/nothing"], "nothing: no such file"),
         (["train", "--model", "{}/m.model", "--size", "9999", "{}/bad.txt"], "--size 9999: Vocabulary size too high"),
     ],
@@ -65,7 +65,7 @@ def test_cased_word_pieces(vocab, monkeypatch, capsys):
 def test_bad_input(tmp_path, arguments, message):
     (tmp_path / "bad.txt").write_text("one two three four five\n" * 5)
     with pytest.raises(SystemExit, match=message):
-        main([argument.format(tmp_path) for argument in arguments])
+        main(["tokenise", *(argument.format(tmp_path) for argument in arguments)])
     assert [p.name for p in tmp_path.iterdir()] == ["bad.txt"]
 
 
@@ -87,6 +87,6 @@ def test_bytes_that_are_not_utf8(tmp_path, monkeypatch, capsys):
     (tmp_path / "text").write_text("\n".join(TEXT))
     train([tmp_path / "text"], tmp_path / "spm.model", 43)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the \xff word\nthe\n")))
-    main(["encode", "--model", str(tmp_path / "spm.model")])
+    main(["tokenise", "encode", "--model", str(tmp_path / "spm.model")])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and "\ufffd" in lines[0]

@@ -1,8 +1,7 @@
-"""Sentences to write, and a short way to write them."""
+"""A short way to write sentences."""
 
 import argparse
 
-import pytest
 import torch
 from fairseq.data.data_utils import collate_tokens
 
@@ -20,10 +19,3 @@ def write_all(task, model, rows, left_pad=True, pad_to=None, **options):
     sample = {"net_input": {"src_tokens": tokens, "src_lengths": torch.tensor([len(r) for r in rows])}}
     args = argparse.Namespace(**{"max_len_b": 30, **options})
     return task.inference_step(task.build_generator(models, args), models, sample)
-
-
-@pytest.fixture
-def rows(reference):
-    torch.manual_seed(0)
-    eos = torch.tensor([reference.dictionary.eos()])
-    return [torch.cat([torch.randint(10, 60, (int(n),)), eos]) for n in torch.randint(1, 12, (8,))]

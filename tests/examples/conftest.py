@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from fairseq import checkpoint_utils
 
-from examples import generate, prepare, recipe, train, work
+from examples import generate, prepare, recipe, train, workspace
 from examples.classification import heads
 
 from .. import command_line
@@ -50,7 +50,7 @@ def in_process(command, *arguments, gpus=0, output=None, visible=None):
     finally:
         logging.getLogger().removeHandler(handler)
     if output:
-        work.write_text(output, written + log.getvalue())
+        workspace.write_text(output, written + log.getvalue())
 
 
 @pytest.fixture

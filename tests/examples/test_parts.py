@@ -12,7 +12,7 @@ from fairseq.data import data_utils
 
 from bang_plugin.errors import BangError
 from examples import driver, prepare, pretraining, question_generation, summarization, translation
-from examples import work as work_module
+from examples import workspace as module
 from examples.classification import docstrings
 from examples.long_documents import measure
 from examples.long_documents.plot import plot_costs
@@ -188,16 +188,16 @@ def test_a_process_per_gpu_and_its_failure(monkeypatch, tmp_path):
         started.update(command=command, visible=env.get("CUDA_VISIBLE_DEVICES"))
         return SimpleNamespace(returncode=1)
 
-    monkeypatch.setattr(work_module.subprocess, "run", process)
+    monkeypatch.setattr(module.subprocess, "run", process)
     with pytest.raises(BangError, match="fairseq-train failed"):
-        work_module.fairseq("train", "data", "x", "y", gpus=4)
+        module.fairseq("train", "data", "x", "y", gpus=4)
     launcher = started["command"][started["command"].index("torch.distributed.run") :]
     assert launcher[1:5] == ["--nproc_per_node", "4", "-m", "fairseq_cli.train"]
 
 
 def test_real_process_fails_in_one_line(tmp_path, capfd):
     with pytest.raises(BangError, match="fairseq-generate failed"):
-        work_module.fairseq("generate", tmp_path, "--task", "bang", "--path", "none", "--cpu", output=tmp_path / "log")
+        module.fairseq("generate", tmp_path, "--task", "bang", "--path", "none", "--cpu", output=tmp_path / "log")
     assert "Traceback" not in capfd.readouterr().err
     assert not (tmp_path / "log").exists()
 
