@@ -1,13 +1,11 @@
 """Criterion ``nstream_loss``: cross-entropy of AR, NAR or several streams (paper section 3.2)."""
 
 import hashlib
-import math
+import logging
 from dataclasses import dataclass, field
-from functools import partial
 from typing import List, Optional
 
 import torch
-from fairseq import metrics, utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
@@ -15,8 +13,9 @@ from omegaconf import II
 from ..errors import BangError
 from ..modules.chunked_cross_entropy import chunked_cross_entropy
 from ..modules.streams import Extent, empty_prefix_chain
+from . import nstream_metrics
 
-MODES = ("streams", "nar")  # what an update may train
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -24,6 +23,9 @@ class NStreamLossConfig(FairseqDataclass):
     ngram: int = II("model.ngram")
     nar_ratio: float = field(
         default=0.0, metadata={"help": "share of updates that train pure NAR: 0 streams only, 1 NAR only"}
+    )
+    ar_updates: int = field(
+        default=0, metadata={"help": "train AR alone in the first updates, this many; then streams and NAR as they say"}
     )
     label_smoothing: float = field(
         default=0.0, metadata={"help": "epsilon of label smoothing over the whole vocabulary, the target included"}
@@ -57,6 +59,10 @@ class NStreamLoss(FairseqCriterion):
     size. The loss that is logged is what updates minimise in expectation: the mean over the pairs of the streams and
     that over the pairs of NAR, weighted by how often an update takes each. Validation computes both.
 
+    The first ``--ar-updates`` updates train AR alone: each is an update of ``--ngram 1 --nar-ratio 0`` and costs no
+    more. They are counted as the learning-rate schedule counts, so that a resumed run goes on where it was. Validation
+    computes the whole objective from the start: its values compare over the whole run and with other runs.
+
     With ``--sentence-avg`` a sum over target tokens is divided by the number of sentences, as by fairseq's own
     criterions; the pairs of a sentence then share the weight of its tokens, so that an update of many streams weighs no
     more than one of NAR.
@@ -70,6 +76,7 @@ class NStreamLoss(FairseqCriterion):
         task,
         ngram=1,
         nar_ratio=0.0,
+        ar_updates=0,
         label_smoothing=0.0,
         stream_weights=None,
         anchors=0,
@@ -82,15 +89,21 @@ class NStreamLoss(FairseqCriterion):
                 raise BangError(f"{name} must lie between 0 and 1, not {value}")
         if ngram < 1:
             raise BangError(f"--ngram must be at least 1, not {ngram}")
-        if anchors < 0:
-            raise BangError(f"--anchors must be 0 (all) or more, not {anchors}")
+        for name, value in (("--anchors", anchors), ("--ar-updates", ar_updates)):
+            if value < 0:
+                raise BangError(f"{name} must be 0 or more, not {value}")
+        if ar_updates and ngram == 1 and nar_ratio == 0:
+            raise BangError(
+                f"--ar-updates {ar_updates}: AR alone is all that --ngram 1 and --nar-ratio 0 train; raise one of them"
+            )
         weights = list(stream_weights) if stream_weights else [1.0] * ngram
         if len(weights) != ngram or min(weights) < 0 or sum(weights) == 0:
             raise BangError(f"--stream-weights needs {ngram} weights of at least 0, not all 0, got {weights}")
-        self.ngram, self.nar_ratio, self.epsilon = ngram, nar_ratio, label_smoothing
-        self.stream_weights, self.anchors = weights, anchors
-        self._weight_of_stream = torch.tensor([0.0, *weights])
+        self.nar_ratio, self.ar_updates, self.epsilon = nar_ratio, ar_updates, label_smoothing
+        self.stream_weights, self.anchors = {"ar": [1.0], "streams": weights}, anchors
+        self._weight_of_stream = {mode: torch.tensor([0.0, *each]) for mode, each in self.stream_weights.items()}
         self.sentence_avg, self.seed = sentence_avg, seed
+        self._announced = None  # the phase that the log has told of
 
     def forward(self, model, sample, reduce=True):
         """
@@ -98,28 +111,42 @@ class NStreamLoss(FairseqCriterion):
             the summed loss, its sample size and the values to log; in validation the loss and size whose quotient is
             the expected loss of this batch.
         """
-        shares = {"streams": 1 - self.nar_ratio, "nar": self.nar_ratio}
-        if model.training:
-            modes = ["nar" if trains_nar(self.nar_ratio, self.seed, model.num_updates) else "streams"]
-        else:
-            modes = [mode for mode, share in shares.items() if share]
+        shares = {"ar": 0.0, "streams": 1 - self.nar_ratio, "nar": self.nar_ratio}
         log = {"ntokens": sample["ntokens"], "nsentences": sample["target"].size(0), "batches": 1}
+        if model.training and self.ar_updates:
+            phase = 1 if model.num_updates < self.ar_updates else 2
+            self.announce(phase)
+            log["phase"] = phase
+            if phase == 1:
+                shares = {"ar": 1.0, "streams": 0.0, "nar": 0.0}
+        modes = [mode for mode, share in shares.items() if share]
+        if model.training and len(modes) > 1:
+            modes = ["nar" if trains_nar(self.nar_ratio, self.seed, model.num_updates) else "streams"]
+        log |= {f"{mode}_share": share for mode, share in shares.items()}
         parts = []
         for mode in modes:
             loss, size, statistics = self.mode_loss(model, sample, mode)
             parts.append((shares[mode], loss, size))
-            log |= {f"{mode}_loss": loss.detach(), f"{mode}_size": size, f"{mode}_share": shares[mode], **statistics}
+            log |= {f"{mode}_loss": loss.detach(), f"{mode}_size": size, **statistics}
         (share, loss, sample_size), *others = parts
         for other_share, other, size in others:
             loss = share * loss + other_share * other * (sample_size / (size + (size == 0)))
         return loss, sample_size, {**log, "loss": loss.detach(), "sample_size": sample_size}
 
+    def announce(self, phase: int) -> None:
+        """Log the phase where it begins, or where training goes on in it."""
+        if phase != self._announced:
+            everything = f"--ngram {len(self.stream_weights['streams'])} --nar-ratio {self.nar_ratio}"
+            told = f"AR alone until update {self.ar_updates}, then" if phase == 1 else "from here on"
+            logger.info(f"phase {phase} of --ar-updates: trains {told} {everything}")
+            self._announced = phase
+
     def mode_loss(self, model, sample, mode: str):
         """Weighted sum of losses over one batch.
 
         Args:
-            mode: ``streams`` (a chain of up to ``ngram`` masks after every anchor) or ``nar`` (one chain after
-                the empty prefix).
+            mode: ``streams`` (a chain of up to ``ngram`` masks after every anchor), ``ar`` (one mask after every
+                slot) or ``nar`` (one chain after the empty prefix).
 
         Returns:
             the sum, its sample size (the weight of all pairs that it stands for, or the number of sentences) and
@@ -132,10 +159,13 @@ class NStreamLoss(FairseqCriterion):
             streams = empty_prefix_chain(model.decoder.first_position, padding_before, real.sum(1))
             weight_of_stream, anchor_weight = None, None
         else:
-            every_chain = self.chain_lengths(sample, real)
-            chains, anchor_weight = self.pick_anchors(every_chain, sample, model)
-            weight_of_stream = self._stream_weights_on(chains.device)
-            size, extent = self.sizes(every_chain, chains)
+            weights = self.stream_weights[mode]
+            every_chain = self.chain_lengths(sample, real, len(weights))
+            chains, anchor_weight = every_chain, None
+            if mode == "streams" and self.anchors and model.training:
+                chains, anchor_weight = self.pick_anchors(every_chain, sample, model)
+            weight_of_stream = self._stream_weights_on(chains.device, mode)
+            size, extent = self.sizes(every_chain, chains, weights)
             if self.sentence_avg:
                 weight_of_sentence = weight_of_stream.cumsum(0)[every_chain].sum(1)
                 per_token = real.sum(1) / weight_of_sentence.masked_fill(weight_of_sentence == 0, torch.inf)
@@ -165,40 +195,40 @@ class NStreamLoss(FairseqCriterion):
         )
         everything = torch.ones_like(stream, dtype=torch.bool)
         if mode == "nar":
-            size, log = float(len(stream)), _statistics("nar", nll, correct, everything)
+            size, log = float(len(stream)), nstream_metrics.statistics("nar", nll, correct, everything)
         else:
-            log = _statistics("ar", nll, correct, stream == 1)
-            if self.ngram > 1:
-                log |= _statistics(f"stream{self.ngram}", nll, correct, stream == self.ngram)
-                log |= _statistics("all", nll, correct, everything)
+            log = nstream_metrics.statistics("ar", nll, correct, stream == 1)
+            if (last := len(weights)) > 1:
+                log |= nstream_metrics.statistics(f"stream{last}", nll, correct, stream == last)
+                log |= nstream_metrics.statistics("all", nll, correct, everything)
         return loss, float(len(target)) if self.sentence_avg else size, log
 
-    def _stream_weights_on(self, device) -> torch.Tensor:
+    def _stream_weights_on(self, device, mode: str) -> torch.Tensor:
         """Weights of streams 0 (which is none), 1, …, sent to a GPU once."""
-        if self._weight_of_stream.device != device:
-            self._weight_of_stream = self._weight_of_stream.to(device)
-        return self._weight_of_stream
+        if self._weight_of_stream[mode].device != device:
+            self._weight_of_stream[mode] = self._weight_of_stream[mode].to(device)
+        return self._weight_of_stream[mode]
 
-    def sizes(self, every_chain, chains) -> tuple[float, Extent]:
+    @staticmethod
+    def sizes(every_chain, chains, weights) -> tuple[float, Extent]:
         """The weight of all pairs and the extent of the chains that are computed, in one transfer from a GPU."""
-        streams = torch.arange(1, self.ngram + 1, device=chains.device)
+        streams = torch.arange(1, len(weights) + 1, device=chains.device)
         pairs = (every_chain.unsqueeze(-1) >= streams).sum((0, 1))  # of each stream
         told = torch.cat([Extent.measure(chains), pairs]).tolist()
-        return sum(weight * n for weight, n in zip(self.stream_weights, told[3:])), Extent(*told[:3])
+        return sum(weight * n for weight, n in zip(weights, told[3:])), Extent(*told[:3])
 
-    def chain_lengths(self, sample, real):
-        """Elements of the chain after every slot: at most ``ngram``, and never past the sentence (or, in
+    @staticmethod
+    def chain_lengths(sample, real, longest: int):
+        """Elements of the chain after every slot: at most ``longest``, and never past the sentence (or, in
         pretraining, the span, whose remaining length the sample gives), ``(batch, tgt_len)``."""
         remaining = sample.get("remaining")
         if remaining is None:
             remaining = real.flip(1).cumsum(1).flip(1) * real
-        return remaining.clamp(max=self.ngram)
+        return remaining.clamp(max=longest)
 
     def pick_anchors(self, chains, sample, model):
-        """Keep ``--anchors`` random chains per sentence in training, and the weights that make their sum
-        an unbiased estimate of the sum over all; ``(batch, tgt_len)`` each."""
-        if not self.anchors or not model.training:
-            return chains, None
+        """Keep ``--anchors`` random chains per sentence, and the weights that make their sum an unbiased estimate of
+        the sum over all; ``(batch, tgt_len)`` each."""
         exists = chains > 0
         # the sentence numbers make the draw differ between workers
         key = coin("anchors", self.seed, model.num_updates, sample["id"].tolist())
@@ -213,74 +243,11 @@ class NStreamLoss(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
-        """Log, all in base 2 and accuracy in percent:
-
-        - ``loss``: the expected loss of an update;
-        - ``nll_loss`` and ``ppl``: of AR, as fairseq's other models have them, or of NAR where it alone is trained;
-        - ``<name>_nll`` and ``<name>_accuracy`` of ``ar``, ``nar``, ``stream<ngram>`` and ``all`` streams together;
-        - ``nar_ppl`` and ``stream<ngram>_ppl``.
-        """
-        total = _totals(logging_outputs)
-        share = {mode: total[f"{mode}_share"] / (total["batches"] or 1) for mode in MODES if f"{mode}_share" in total}
-        for mode in share:
-            size = total[f"{mode}_size"]
-            metrics.log_scalar(f"_{mode}_loss", total[f"{mode}_loss"] / (size or 1) / math.log(2), size)
-            metrics.log_scalar(f"_{mode}_share", share[mode])
-        metrics.log_derived("loss", _expected_loss, priority=10)
-        names = {key.removesuffix("_pairs") for key in total if key.endswith("_pairs") and total[key]}
-        single = "ar" if "ar_pairs" in total else "nar" if share.get("nar") == 1 else None
-        for name in sorted(names, key=lambda name: (name != single, name)):
-            pairs = total[f"{name}_pairs"]
-            nll = total[f"{name}_nll"] / pairs / math.log(2)
-            for key, ppl in [("nll_loss", "ppl")] * (name == single) + [(f"{name}_nll", f"{name}_ppl")]:
-                metrics.log_scalar(key, nll, pairs, round=3)
-                if ppl not in ("ar_ppl", "all_ppl"):
-                    metrics.log_derived(ppl, partial(_perplexity, nll=key))
-            metrics.log_scalar(f"{name}_accuracy", 100.0 * total[f"{name}_correct"] / pairs, pairs, round=2)
+        nstream_metrics.reduce(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return True
-
-
-def _statistics(name: str, nll, correct, counted) -> dict:
-    """Sums over the pairs ``counted``, left on their device."""
-    return {
-        f"{name}_nll": (nll * counted).sum(),
-        f"{name}_correct": (correct & counted).sum(),
-        f"{name}_pairs": counted.sum(),
-    }
-
-
-def _totals(logging_outputs) -> dict:
-    """Sums over batches and workers, fetched from their device in one go."""
-    total = {}
-    for log in logging_outputs:
-        for key in log:
-            if key == "batches" or key.rpartition("_")[2] in ("loss", "size", "share", "nll", "correct", "pairs"):
-                total[key] = total.get(key, 0) + log[key]
-    tensors = {key: value for key, value in total.items() if torch.is_tensor(value)}
-    if tensors:
-        total.update(zip(tensors, torch.stack([value.double() for value in tensors.values()]).tolist()))
-    return total
-
-
-def _mean(meters, key: str) -> Optional[float]:
-    """What a meter holds, or None if nothing was logged since it was reset."""
-    return meters[key].avg if key in meters and meters[key].val is not None else None
-
-
-def _expected_loss(meters) -> Optional[float]:
-    """Of the kinds of update that were logged, weighted by their shares."""
-    parts = [(_mean(meters, f"_{mode}_share"), _mean(meters, f"_{mode}_loss")) for mode in MODES]
-    parts = [(share, loss) for share, loss in parts if loss is not None]
-    total = sum(share for share, _ in parts)
-    return round(sum(share * loss for share, loss in parts) / total, 3) if total else None
-
-
-def _perplexity(meters, nll: str) -> Optional[float]:
-    mean = _mean(meters, nll)
-    return None if mean is None else utils.get_perplexity(mean)
 
 
 @register_criterion("ngram_language_loss_NAR_mixed", dataclass=NStreamLossConfig)

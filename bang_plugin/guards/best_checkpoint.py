@@ -19,7 +19,7 @@ LOWER_IS_BETTER = ("loss", "nll", "ppl")  # what a metric's name ends in
 HIGHER_IS_BETTER = ("bleu", "accuracy")
 NO_METRICS = ("wps", "wpb", "bsz")  # speeds and sizes, logged beside them
 # options of criterion and task on which validation does not depend
-IRRELEVANT = {"seed", "anchors", "print_trace", "trace_file", "eval_bleu_print_samples"}
+IRRELEVANT = {"seed", "anchors", "ar_updates", "print_trace", "trace_file", "eval_bleu_print_samples"}
 
 
 def guarded(load_checkpoint):
@@ -35,6 +35,7 @@ def guarded(load_checkpoint):
             return load_checkpoint(cfg, trainer, **kwargs)
         _forget_best()
         _check_validation(cfg, trainer)
+        _warn_of_no_best(trainer)
         extra_state, epoch_itr = load_checkpoint(cfg, trainer, **kwargs)
         theirs = (extra_state or {}).get("objective")
         ours = trainer.task.objective = theirs if trainer.cfg.dataset.disable_validation else _objective(trainer)
@@ -43,6 +44,33 @@ def guarded(load_checkpoint):
         return extra_state, epoch_itr
 
     return load
+
+
+def counted(validate):
+    """fairseq-train's ``validate``: while ``--ar-updates`` train AR alone, its values are logged and count for nothing.
+
+    They are of all that will be trained, most of which is not yet: they choose no best checkpoint, end no training and
+    lower no learning rate. fairseq takes None for "not validated".
+    """
+
+    @functools.wraps(validate)
+    def guarded_validate(cfg, trainer, *args, **kwargs):
+        losses = validate(cfg, trainer, *args, **kwargs)
+        ar_updates = _ar_updates(trainer)
+        return [None] * len(losses) if ar_updates and trainer.get_num_updates() <= ar_updates else losses
+
+    return guarded_validate
+
+
+def _ar_updates(trainer) -> int:
+    return getattr(trainer.get_criterion(), "ar_updates", 0)
+
+
+def _warn_of_no_best(trainer) -> None:
+    """AR alone to the end: the last checkpoint is all that there will be."""
+    ar_updates, last = _ar_updates(trainer), trainer.cfg.optimization.max_update
+    if 0 < last <= ar_updates:
+        logger.warning(f"--ar-updates {ar_updates}: --max-update {last} ends before anything but AR is trained")
 
 
 def _check_validation(cfg, trainer) -> None:

@@ -88,6 +88,13 @@ CHANGES = (
         "a metric that is not logged ends in a traceback after an epoch; the best of another objective stays best",
     ),
     Change(
+        "fairseq_cli.train",
+        "validate",
+        best_checkpoint.counted,
+        "the best checkpoint, --patience and a plateau count from a phase that does not train what is validated",
+        only_if_loaded=True,
+    ),
+    Change(
         "fairseq.checkpoint_utils",
         "torch_persistent_save",
         saving.guarded_save,

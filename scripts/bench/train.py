@@ -123,7 +123,7 @@ class Steps:
 
     def chains(self, ngram: int) -> torch.Tensor:
         """Elements of the chain after every slot; their sum is the number of counted (stream, target) pairs."""
-        return self._criterion(ngram).chain_lengths(self.sample, self.sample["target"] != self.dictionary.pad())
+        return NStreamLoss.chain_lengths(self.sample, self.sample["target"] != self.dictionary.pad(), ngram)
 
     def _literal_loss(self, ngram: int):
         inputs, decoder = self.sample["net_input"], self.model.decoder

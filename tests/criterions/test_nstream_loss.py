@@ -198,6 +198,8 @@ def test_sampled_anchors_are_unbiased(model, batch, make_task):
     [
         ({"ngram": 0}, "--ngram must be at least 1"),
         ({"anchors": -1}, "--anchors must be 0"),
+        ({"ar_updates": -1, "ngram": 2}, "--ar-updates must be 0 or more"),
+        ({"ar_updates": 5}, "--ar-updates 5: AR alone is all that"),
         ({"ngram": 2, "stream_weights": [1.0]}, "--stream-weights needs 2 weights"),
         ({"ngram": 2, "stream_weights": [0.0, 0.0]}, "--stream-weights needs 2 weights"),
     ],
@@ -213,7 +215,11 @@ def test_values_out_of_range(make_task, option):
         NStreamLoss(make_task(), **{option: 1.5})
 
 
-@pytest.mark.parametrize("options", [{}, {"ngram": 4}, {"ngram": 4, "anchors": 1}, {"nar_ratio": 1.0}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ngram": 4}, {"ngram": 4, "anchors": 1}, {"nar_ratio": 1.0}, {"ngram": 4, "ar_updates": 1}],
+    ids=str,
+)
 def test_every_parameter_takes_part_in_every_update(reference, batch, make_task, options):
     """Or several GPUs stop: they wait for each parameter's gradient from all of them."""
     model = build_reference_model(reference).train()

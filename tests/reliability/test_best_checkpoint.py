@@ -1,5 +1,6 @@
 """The best checkpoint: by a metric that validation logs, and among those of one objective."""
 
+import json
 import math
 
 import pytest
@@ -47,6 +48,56 @@ def test_another_objective_begins_anew(toy_data, tmp_path, caplog):
     assert (tmp_path / kept.name.replace("best", "earlier_best", 1)).exists()
     (best,) = tmp_path.glob("checkpoint.best_loss_*")
     assert updates_of(torch.load(best, weights_only=True)) == updates_of(second)
+
+
+AR_FIRST = ["--ngram", 4, "--nar-ratio", 0.3, "--ar-updates", 6]
+
+
+@pytest.mark.parametrize("metric", ["loss", "nll_loss", "nar_nll"])
+def test_ar_first_has_a_best_of_what_follows(toy_data, tmp_path, caplog, metric):
+    """At every validation in AR's phase and at its end none counts, though they log the metric and save the last."""
+    caplog.set_level("INFO")
+    options = [*AR_FIRST, "--best-checkpoint-metric", metric, "--keep-best-checkpoints", 1, "--log-format", "json"]
+    with pytest.raises(FileNotFoundError, match="checkpoint_best.pt"):
+        train(toy_data, tmp_path, 6, *options)
+    assert "--max-update 6 ends before anything but AR is trained" in caplog.text
+    last = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+    assert updates_of(last) == 6 and last["extra_state"]["val_loss"] is None and "best" not in last["extra_state"]
+    assert not list(tmp_path.glob("checkpoint*best*"))
+    values = [json.loads(r.getMessage()) for r in caplog.records if r.name == "valid"]
+    assert [value["valid_num_updates"] for value in values] == ["3", "6"]
+    assert all({f"valid_{name}" for name in ("loss", "nll_loss", "stream4_nll", "nar_nll")} <= v.keys() for v in values)
+    best = train(toy_data, tmp_path, 9, *options)
+    assert updates_of(best) == 9 and best["extra_state"]["best"] == best["extra_state"]["val_loss"]
+    assert len(list(tmp_path.glob(f"checkpoint.best_{metric}_*"))) == 1
+    assert "sought anew" not in caplog.text
+
+
+def test_validation_compares_across_phases(toy_data, tmp_path, caplog):
+    """Another --ar-updates leaves the best what it is: validation is the same."""
+    first = train(toy_data, tmp_path, 9, *AR_FIRST)
+    train(toy_data, tmp_path, 12, *AR_FIRST[:-1], 3, "--lr", 1e-9)
+    last = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)["extra_state"]
+    assert last["best"] <= first["extra_state"]["best"] and "sought anew" not in caplog.text
+
+
+@pytest.mark.parametrize("ar_updates, reached", [(0, 9), (6, 15)])
+def test_patience_begins_with_what_follows(toy_data, tmp_path, ar_updates, reached):
+    """Where nothing gets better: the first value that counts, then as many as patience lasts."""
+    options = [*AR_FIRST[:-1], ar_updates, "--patience", 2, "--lr", 0, "--stop-min-lr", -1]
+    train(toy_data, tmp_path, 30, *options)
+    assert updates_of(torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)) == reached
+
+
+@pytest.mark.parametrize("ar_updates", [0, 10**6])
+def test_plateau_waits_for_what_follows(toy_data, tmp_path, ar_updates):
+    """Learning nothing, the rate falls at every epoch's end, but not in AR's phase."""
+    options = [*AR_FIRST[:-1], ar_updates, "--lr-scheduler", "reduce_lr_on_plateau", "--lr-shrink", 0.1]
+    base = [toy_data / "bin", "--task", "bang", "--save-dir", tmp_path, "--max-epoch", 4, *SMALL, *options]
+    fairseq("train", *base, "--no-epoch-checkpoints", "--lr", 1e-30)
+    schedule = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)["optimizer_history"][-1]
+    waits = schedule["lr_scheduler_state"]["best"] == math.inf
+    assert waits == (ar_updates > 0)
 
 
 def test_another_metric_begins_anew(toy_data, tmp_path, caplog):
