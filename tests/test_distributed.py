@@ -51,10 +51,12 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("task", ["bang", "bang_pretraining"])
 def test_two_processes_equal_one(training, tmp_path, task):  # noqa: F811
-    expected = train_alone(training[task], tmp_path / "one")
-    for command in run_pair([*training[task], *EVEN, "--batch-size", 8], tmp_path / "two"):
+    ar_first = ["--ar-updates", 4] * (task == "bang")
+    expected = train_alone([*training[task], *ar_first], tmp_path / "one")
+    for command in run_pair([*training[task], *ar_first, *EVEN, "--batch-size", 8], tmp_path / "two"):
         assert command.wait() == 0, command.text
     assert_same(result(tmp_path / "two"), expected)
+    assert (("train", "_ar_loss") in expected[1]) == (task == "bang")
     # validation too: 3 batches in one process, 5 in two
     assert (("valid", "_nar_loss") in expected[1]) == (task == "bang")
 

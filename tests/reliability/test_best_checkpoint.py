@@ -65,7 +65,7 @@ def test_ar_first_has_a_best_of_what_follows(toy_data, tmp_path, caplog, metric)
     assert updates_of(last) == 6 and last["extra_state"]["val_loss"] is None and "best" not in last["extra_state"]
     assert not list(tmp_path.glob("checkpoint*best*"))
     values = [json.loads(r.getMessage()) for r in caplog.records if r.name == "valid"]
-    assert [value["valid_num_updates"] for value in values] == ["3", "6"]
+    assert [value["valid_num_updates"] for value in values] == ["3", "5", "6"]
     assert all({f"valid_{name}" for name in ("loss", "nll_loss", "stream4_nll", "nar_nll")} <= v.keys() for v in values)
     best = train(toy_data, tmp_path, 9, *options)
     assert updates_of(best) == 9 and best["extra_state"]["best"] == best["extra_state"]["val_loss"]
@@ -81,9 +81,9 @@ def test_validation_compares_across_phases(toy_data, tmp_path, caplog):
     assert last["best"] <= first["extra_state"]["best"] and "sought anew" not in caplog.text
 
 
-@pytest.mark.parametrize("ar_updates, reached", [(0, 9), (6, 15)])
+@pytest.mark.parametrize("ar_updates, reached", [(0, 6), (6, 12)])
 def test_patience_begins_with_what_follows(toy_data, tmp_path, ar_updates, reached):
-    """Where nothing gets better: the first value that counts, then as many as patience lasts."""
+    """Where nothing gets better: the first value that counts, then as many as patience lasts; 5 updates an epoch."""
     options = [*AR_FIRST[:-1], ar_updates, "--patience", 2, "--lr", 0, "--stop-min-lr", -1]
     train(toy_data, tmp_path, 30, *options)
     assert updates_of(torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)) == reached
