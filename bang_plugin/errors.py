@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class BangError(ValueError):
     """Bad input, option or file. Command-line tools print its message without a traceback."""
@@ -21,3 +24,9 @@ def find(error: BaseException | None) -> BangError | None:
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """What to say of an unknown name: those that it may have meant."""
+    found = get_close_matches(name, list(known))
+    return f"; did you mean {' or '.join(found)}?" if found else ""

@@ -185,10 +185,9 @@ def test_resuming_equals_going_on(toy_data, tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_unknown_decoding(toy_data, toy_checkpoint, capsys):
-    with pytest.raises(SystemExit):
-        generate(toy_data, toy_checkpoint, "--decoding", "sideways")
-    assert "invalid choice: 'sideways'" in capsys.readouterr().err
+def test_unknown_decoding(toy_data, toy_checkpoint):
+    with pytest.raises(BangError, match="^--decoding specul: choose one of ar, nar.*; did you mean speculative"):
+        generate(toy_data, toy_checkpoint, "--decoding", "specul")
 
 
 def test_errors_are_one_line(toy_data, tmp_path):

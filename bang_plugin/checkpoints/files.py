@@ -62,7 +62,7 @@ def existing(load):
             return load(filenames, *args, **kwargs)
         except OSError as error:
             if "Model file not found" in str(error):
-                raise BangError(f"{str(error).rpartition(': ')[2]}: no such checkpoint; see --path") from error
+                raise BangError(f"{str(error).rpartition(': ')[2]}: no such checkpoint") from error
             raise
         except RuntimeError as error:
             if "Neither args nor cfg" in str(error):

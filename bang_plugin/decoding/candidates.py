@@ -1,6 +1,6 @@
-"""NAR with a second look: the most probable chains, judged by stream 1 in one more pass."""
+"""NAR with reranking: the most probable chains, of which AR (stream 1) chooses one in a further pass."""
 
-from typing import List
+from typing import Callable, List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,9 @@ from .state import DecodingState
 WINDOW = 1  # tokens by which a candidate's length may differ from that of NAR's own output
 
 
-def nar_candidates(session: Session, state: DecodingState, chunk: int, candidates: int, lenpen: float = 1.0):
+def best_of_candidates(
+    session: Session, state: DecodingState, chunk: int, candidates: int, lenpen: float
+) -> Callable[[], Step]:
     """Write the one of the ``candidates`` most probable chains that AR finds most probable.
 
     NAR chooses every token by itself, so that neighbours may belong to different sentences; stream 1 sees which
@@ -46,8 +48,8 @@ def best_chains(session: Session, state: DecodingState, chunk: int, n: int) -> T
         fewer than n.
     """
     bsz, device = state.lengths.numel(), state.lengths.device
-    room = int(state.known.max_lengths.max()) + 1
-    ranked: List[tuple] = []  # per place: n tokens with log-probabilities, and the end symbol's
+    room = int(state.host.max_lengths.max()) + 1
+    ranked: List[Tuple[Tensor, Tensor, Tensor]] = []  # per place: n tokens with log-probabilities, and the end symbol's
     ends = torch.full((bsz,), room, device=device)  # places of NAR's own end symbols, as far as they are known
     while len(ranked) < (places := min(room, int(ends.max()) + WINDOW + 1)):
         size = min(chunk, room - len(ranked))

@@ -1,15 +1,17 @@
 """The loop that all modes but beam search share: draft, keep, until every sentence has ended."""
 
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import BangError
+from .hypothesis import Hypothesis
+from .observers import BatchEvent, Observer, PassEvent, audience
+from .registry import readers
 from .session import Session
-from .state import DecodingState, Known, Limits
-from .stats import DecodingStats
+from .state import DecodingState, Limits
 
 
 class Step(NamedTuple):
@@ -29,6 +31,9 @@ class Step(NamedTuple):
     read: bool = False
 
 
+Mode = Callable[[Session, DecodingState], Callable[[], Step]]
+
+
 class BlockGenerator:
     """fairseq generator interface over a mode: ``generate(models, sample)`` gives hypotheses.
 
@@ -40,29 +45,36 @@ class BlockGenerator:
         limits: lengths and penalties.
         lenpen: scores are divided by ``length ** lenpen``; 0 leaves the sum of log-probabilities.
         collapse_repeats: drop tokens that repeat their predecessor.
-        account: makes the :class:`DecodingStats` that is told of every hypothesis.
+        observers: told of every pass and every batch.
     """
 
     def __init__(
         self,
-        models: list,
-        dictionary,
-        mode: Callable,
+        models: List[Any],
+        dictionary: Any,
+        mode: Mode,
         limits: Limits,
         lenpen: float = 1.0,
         collapse_repeats: bool = False,
-        account: Optional[Callable[["BlockGenerator"], DecodingStats]] = None,
+        observers: Sequence[Observer] = (),
     ):
         self.models = models
         self.dictionary = dictionary
         self.mode, self.limits = mode, limits
         self.lenpen, self.collapse_repeats = lenpen, collapse_repeats
-        self.account = account(self) if account else None
+        self.observers = list(observers)
         self.eos = dictionary.eos()
         self.symbols_to_strip_from_output = {self.eos}
 
     @torch.no_grad()
-    def generate(self, models, sample, prefix_tokens=None, constraints=None, bos_token=None) -> List[List[Dict]]:
+    def generate(
+        self,
+        models: List[Any],
+        sample: Dict[str, Any],
+        prefix_tokens: Optional[Tensor] = None,
+        constraints: Optional[Tensor] = None,
+        bos_token: Optional[int] = None,
+    ) -> List[List[Dict[str, Any]]]:
         """Write every sentence of a batch.
 
         Args:
@@ -70,76 +82,63 @@ class BlockGenerator:
             sample: fairseq batch with ``net_input``.
 
         Returns:
-            for each sentence a list of one hypothesis: ``tokens`` (the end symbol included), ``score``,
-            ``positional_scores``, ``passes`` (decoder passes), ``proposed`` and ``kept`` (tokens), ``trace`` if
-            asked for, and fairseq's unused ``attention`` and ``alignment``.
+            for each sentence a list of one hypothesis, see :meth:`Hypothesis.as_dict`.
 
         Raises:
             BangError: if prefix tokens or constraints are given.
         """
         if prefix_tokens is not None or constraints is not None:
-            raise BangError("--prefix-size and --constraints need --decoding ar")
+            where = " or ".join(readers("prefix_size"))
+            raise BangError(f"--prefix-size and --constraints need --decoding {where}")
         for model in self.models:
             model.eval()
-        net_input = sample["net_input"]
-        session = Session(self.models, net_input)
-        lengths = net_input["src_tokens"].ne(self.dictionary.pad()).sum(1)
-        state = self.begin(sample, lengths)
-        traced = self.account is not None and self.account.traces
-        hypotheses: List[List[Dict]] = [[] for _ in range(len(lengths))]
-        traces: List[List[Dict]] = [[] for _ in range(len(lengths))]
-        proposed = np.zeros(len(lengths), int)
-        known, step = state.known, self.mode(session, state)
-        while True:
-            tokens, scores, counts, offered, read = step()
-            state.keep(tokens, scores, counts)
-            if read:
-                session.advance(state.fresh, known.fresh)
-            if offered is None:
-                offered = np.full(len(known.rows), tokens.size(1))
-            proposed[known.rows] += offered
-            if traced:
-                self._record(traces, session.passes, known, tokens, scores, offered)
-            for i in np.flatnonzero(known.ended):
-                original = known.rows[i]
-                hypothesis = self._hypothesis(state, i, int(known.lengths[i]))
-                hypothesis.update(passes=session.passes, proposed=int(proposed[original]), trace=traces[original])
-                hypotheses[original] = [hypothesis]
-            if known.ended.all():
-                break
-            if known.ended.any():
-                order = state.unfinished()
-                session.select(order)
-                state.select(order)
-        if self.account:
-            self.account.add(sample["id"].tolist() if traced and "id" in sample else None, hypotheses)
-        return hypotheses
+        session = Session(self.models, sample["net_input"])
+        lengths = sample["net_input"]["src_tokens"].ne(self.dictionary.pad()).sum(1)
+        batch = BatchEvent(sample, self._write(sample, session, self.begin(sample, lengths)))
+        for observer in audience(self.observers):
+            observer.on_batch(batch)
+        return [[hypothesis.as_dict() for hypothesis in found] for found in batch.hypotheses]
 
-    def begin(self, sample, lengths: Tensor) -> DecodingState:
+    def begin(self, sample: Dict[str, Any], lengths: Tensor) -> DecodingState:
         """Nothing written yet; ``lengths``: tokens of the sources ``(batch,)``."""
         positions = min(m.max_decoder_positions() for m in self.models)
         return DecodingState(self.dictionary, self.limits, self.limits.max_lengths(lengths, positions))
 
-    def _record(self, traces, number: int, known: Known, tokens: Tensor, scores: Tensor, offered: np.ndarray) -> None:
-        shown = torch.cat([tokens.double(), scores.double().exp()], dim=1).tolist()
-        for original, row, n, kept in zip(known.rows, shown, offered, known.fresh.tolist()):
-            words = [self.dictionary[int(token)] for token in row[:n]]
-            probabilities = row[tokens.size(1) :][:n]
-            traces[original].append({"pass": number, "tokens": words, "probabilities": probabilities, "kept": kept})
+    def _write(self, sample: Dict[str, Any], session: Session, state: DecodingState) -> List[List[Hypothesis]]:
+        host, step, observers = state.host, self.mode(session, state), audience(self.observers)
+        hypotheses: List[List[Hypothesis]] = [[] for _ in host.rows]
+        proposed = np.zeros(len(host.rows), int)
+        while True:
+            tokens, scores, counts, offered, read = step()
+            state.keep(tokens, scores, counts)
+            if read:
+                session.advance(state.new_counts, host.new_counts)
+            if offered is None:
+                offered = np.full(len(host.rows), tokens.size(1))
+            proposed[host.rows] += offered
+            if observers:
+                kept = host.new_counts
+                event = PassEvent(sample, self.dictionary, session.passes, host.rows, tokens, scores, offered, kept)
+                for observer in observers:
+                    observer.on_pass(event)
+            for i in np.flatnonzero(host.ended):
+                row = host.rows[i]
+                hypotheses[row] = [self._hypothesis(state, i, session.passes, int(proposed[row]))]
+            if host.ended.all():
+                return hypotheses
+            if host.ended.any():
+                order = state.unfinished()
+                session.select(order)
+                state.select(order)
 
-    def _hypothesis(self, state: DecodingState, i: int, length: int) -> Dict:
+    def _hypothesis(self, state: DecodingState, i: int, passes: int, proposed: int) -> Hypothesis:
+        """The sentence at place ``i`` of the state, which has ended."""
+        length = int(state.host.lengths[i])
         tokens, scores = state.written[i, :length], state.scores[i, :length]
         if self.collapse_repeats:
-            fresh = torch.ones_like(tokens, dtype=torch.bool)
-            fresh[1:] = tokens[1:] != tokens[:-1]
-            fresh = fresh.nonzero().flatten()
-            tokens, scores = tokens[fresh], scores[fresh]
+            distinct = torch.ones_like(tokens, dtype=torch.bool)
+            distinct[1:] = tokens[1:] != tokens[:-1]
+            places = distinct.nonzero().flatten()
+            tokens, scores = tokens[places], scores[places]
         score = scores.sum() / len(tokens) ** self.lenpen
-        return {
-            "tokens": tokens.clone(),
-            "score": score,
-            "positional_scores": scores.clone(),
-            "kept": length,
-            "attention": None,
-            "alignment": torch.empty(0),
-        }
+        return Hypothesis(tokens.clone(), scores.clone(), score, passes, proposed, kept=length)

@@ -1,23 +1,34 @@
 """NAR: one chain after the empty prefix (paper section 3.3), grown until every sentence has ended."""
 
+from typing import Callable
+
 import torch
 
+from .candidates import best_of_candidates
 from .loop import Step
+from .registry import register_decoding
 from .session import Session
 from .state import DecodingState
 
 
-def nar(session: Session, state: DecodingState, chunk: int):
+@register_decoding("nar", help="all tokens in one pass", likelihood="own", only_writing=("nar_candidates", "lenpen"))
+def nar(
+    session: Session, state: DecodingState, nar_chunk: int, nar_candidates: int = 1, lenpen: float = 1.0
+) -> Callable[[], Step]:
     """Masks that predict y_1, y_2, … and see no real token.
 
-    What a mask predicts does not depend on the masks behind it, so the chain grows ``chunk`` masks
-    a pass with its keys and values cached: no length is guessed, and no result depends on ``chunk``.
+    What a mask predicts does not depend on the masks behind it, so the chain grows ``nar_chunk`` masks
+    a pass with its keys and values cached: no length is guessed, and no result depends on ``nar_chunk``.
+
+    With ``nar_candidates`` above 1 AR chooses among chains, see :func:`best_of_candidates`.
     """
+    if nar_candidates > 1:
+        return best_of_candidates(session, state, nar_chunk, nar_candidates, lenpen)
     session.skip_first_position()
 
     def step() -> Step:
-        known = state.known
-        size = min(chunk, int((known.max_lengths + 1 - known.lengths).max()))
+        host = state.host
+        size = min(nar_chunk, int((host.max_lengths + 1 - host.lengths).max()))
         tokens, scores = state.choose(*session.masks(size))
         session.advance(size)
         return Step(tokens, scores, torch.full_like(state.lengths, size))

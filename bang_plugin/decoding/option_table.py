@@ -1,121 +1,110 @@
-"""Which option has an effect in which decoding, in one table, and one rule for those that have none.
+"""All options of decoding in one table: what happens where one has no effect, and which values it may have.
 
-An option that a decoding has no meaning for is refused where it asks something of the output that would not be kept
-(a constraint, a sample), and named in a warning where it only tunes what another decoding does.
+In which decoding an option has an effect is declared by the decodings, see ``registry.py``. One that a decoding has no
+meaning for is refused where it asks something of the output that would not be kept (a constraint, a sample), and named
+in a warning where it only tunes what another decoding does.
 """
 
-import functools
-import logging
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Iterable, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 
-from ..errors import BangError
-
-logger = logging.getLogger(__name__)
-
-BLOCK_DECODINGS = ("semi_nar", "adaptive", "speculative")
-PARALLEL = ("nar", *BLOCK_DECODINGS)
-DECODINGS = ("ar", *PARALLEL)
-AR = ("ar",)
-# decodings whose likelihood of a given output is their own, and not AR's
-OWN_LIKELIHOOD = ("nar", "semi_nar", "adaptive")
-
 
 @dataclass(frozen=True)
 class Option:
-    """Where an option has an effect.
+    """What is to be known of an option, whatever the decoding.
 
     Attributes:
-        decodings: on what these write.
-        scoring: on how these score a given output (``--score-reference``).
-        refused: elsewhere it is refused; else a warning says that it is ignored.
+        refused: where it has no effect it is refused; else a warning says that it is ignored.
         why: what else to say then.
         idle: values besides the default that ask for nothing.
+        everywhere: it acts on the model or on what a command does with the output, in every decoding.
+        least: smallest value.
+        meaning: what to say of a smaller one, if not that.
+        in_validation: ``--eval-bleu-args`` may hold it.
+        from_python: what to use from Python, where a call cannot change it.
     """
 
-    decodings: Tuple[str, ...]
-    scoring: Tuple[str, ...] = ()
     refused: bool = True
     why: str = ""
     idle: Tuple[Any, ...] = ()
-
-    def needs(self, decoding: str, scoring: bool) -> str:
-        """What a decoding lacks for this option to have an effect; nothing if it has one."""
-        where = self.scoring if scoring else self.decodings
-        if decoding in where:
-            return ""
-        if where:
-            return f"needs --decoding {' or '.join(where)}" + (" with --score-reference" if scoring else "")
-        return f"has no effect {'with --score-reference' if self.decodings else 'on BANG'}"
+    everywhere: bool = False
+    least: Optional[float] = None
+    meaning: str = ""
+    in_validation: bool = True
+    from_python: str = ""
 
 
 _ATTENTION = "it takes attention weights, which BANG does not report"
 _REFINING = "it is for models that refine; what BANG did in each pass: --print-trace"
 _TWO_PASSES = "it is for speech models with two decoders"
 
-TASK_OPTIONS = {
-    "block_size": Option(BLOCK_DECODINGS, ("semi_nar", "adaptive"), refused=False),
-    "confidence": Option(("adaptive",), ("adaptive",), refused=False),
-    "collapse_repeats": Option(PARALLEL),
-    "nar_chunk": Option(("nar",), ("nar",), refused=False),
-    "nar_candidates": Option(("nar",)),
-    "print_trace": Option(PARALLEL, OWN_LIKELIHOOD),
-    "trace_file": Option(PARALLEL, OWN_LIKELIHOOD),
-    "quantize": Option(DECODINGS, DECODINGS),
-    "compile": Option(DECODINGS, DECODINGS),
+TASK_OPTIONS: Dict[str, Option] = {
+    "block_size": Option(refused=False, least=1),
+    "confidence": Option(refused=False, least=0, meaning="is a probability (above 1: greedy AR)"),
+    "collapse_repeats": Option(),
+    "nar_chunk": Option(refused=False, least=1),
+    "nar_candidates": Option(least=1),
+    "print_trace": Option(in_validation=False),
+    "trace_file": Option(in_validation=False),
+    "decoding_args": Option(why="it holds the options of decodings that a --user-dir adds"),
+    "quantize": Option(everywhere=True, in_validation=False, from_python="from_pretrained"),
+    "compile": Option(everywhere=True, in_validation=False, from_python="from_pretrained"),
 }
 
 # fairseq's
-GENERATION_OPTIONS = {
-    "beam": Option(AR, refused=False, idle=(1,)),  # the default, 5, cannot be told from no wish at all
-    "nbest": Option(AR, why="others give one hypothesis"),
-    "max_len_a": Option(DECODINGS, refused=False),
-    "max_len_b": Option(DECODINGS, refused=False),
-    "min_len": Option(DECODINGS, refused=False),
-    "match_source_len": Option(AR),
-    "unnormalized": Option(DECODINGS, refused=False, why="scores are means over tokens"),
-    "lenpen": Option(DECODINGS, refused=False, why="scores are means over tokens"),
-    "unkpen": Option(DECODINGS, refused=False),
-    "sacrebleu": Option(DECODINGS, DECODINGS),
-    "score_reference": Option(DECODINGS, DECODINGS),
-    "prefix_size": Option(AR),
-    "no_repeat_ngram_size": Option(AR),
-    "sampling": Option(AR, why="others take the best token"),
-    "sampling_topk": Option(AR),
-    "sampling_topp": Option(AR),
-    "constraints": Option(AR),
-    "prefix_allowed_tokens_fn": Option(AR),
-    "temperature": Option(AR),
-    "diverse_beam_groups": Option(AR),
-    "diverse_beam_strength": Option(AR),
-    "diversity_rate": Option(AR),
-    "lm_path": Option(AR),
-    "lm_weight": Option(AR),
-    "retain_dropout": Option(DECODINGS, DECODINGS),
-    "retain_dropout_modules": Option(DECODINGS, DECODINGS),
-    "no_seed_provided": Option(DECODINGS, DECODINGS),
-    "replace_unk": Option((), why=_ATTENTION),
-    "print_alignment": Option((), why=_ATTENTION),
-    "print_step": Option((), why=_REFINING),
-    "retain_iter_history": Option((), why=_REFINING),
-    "iter_decode_eos_penalty": Option((), why=_REFINING),
-    "iter_decode_max_iter": Option((), why=_REFINING),
-    "iter_decode_force_max_iter": Option((), why=_REFINING),
-    "iter_decode_with_beam": Option((), why=_REFINING),
-    "iter_decode_with_external_reranker": Option((), why=_REFINING),
-    "decoding_format": Option((), why=_REFINING),
-    "beam_mt": Option((), why=_TWO_PASSES),
-    "max_len_a_mt": Option((), why=_TWO_PASSES),
-    "max_len_b_mt": Option((), why=_TWO_PASSES),
-    "lenpen_mt": Option((), why=_TWO_PASSES),
-    "eos_token": Option((), why="it is for speech models"),
-    "no_early_stop": Option((), refused=False, why="fairseq has given it up"),
-    "no_beamable_mm": Option((), refused=False),
+GENERATION_OPTIONS: Dict[str, Option] = {
+    "beam": Option(refused=False, idle=(1,)),  # the default, 5, cannot be told from no wish at all
+    "nbest": Option(why="others give one hypothesis", in_validation=False),
+    "max_len_a": Option(refused=False),
+    "max_len_b": Option(refused=False),
+    "min_len": Option(refused=False),
+    "match_source_len": Option(),
+    "unnormalized": Option(refused=False, why="scores are means over tokens"),
+    "lenpen": Option(refused=False, why="scores are means over tokens"),
+    "unkpen": Option(refused=False),
+    "sacrebleu": Option(everywhere=True, in_validation=False),
+    "score_reference": Option(in_validation=False, from_python="score(sources, targets)"),
+    "prefix_size": Option(in_validation=False),
+    "no_repeat_ngram_size": Option(),
+    "sampling": Option(why="others take the best token"),
+    "sampling_topk": Option(),
+    "sampling_topp": Option(),
+    "constraints": Option(in_validation=False),
+    "prefix_allowed_tokens_fn": Option(in_validation=False),
+    "temperature": Option(),
+    "diverse_beam_groups": Option(),
+    "diverse_beam_strength": Option(),
+    "diversity_rate": Option(),
+    "lm_path": Option(in_validation=False),
+    "lm_weight": Option(in_validation=False),
+    "retain_dropout": Option(everywhere=True, in_validation=False, from_python="from_pretrained"),
+    "retain_dropout_modules": Option(everywhere=True, in_validation=False, from_python="from_pretrained"),
+    "no_seed_provided": Option(
+        everywhere=True, in_validation=False, from_python="torch.manual_seed, since no seed is set here"
+    ),
+    "replace_unk": Option(why=_ATTENTION),
+    "print_alignment": Option(why=_ATTENTION),
+    "print_step": Option(why=_REFINING),
+    "retain_iter_history": Option(why=_REFINING),
+    "iter_decode_eos_penalty": Option(why=_REFINING),
+    "iter_decode_max_iter": Option(why=_REFINING),
+    "iter_decode_force_max_iter": Option(why=_REFINING),
+    "iter_decode_with_beam": Option(why=_REFINING),
+    "iter_decode_with_external_reranker": Option(why=_REFINING),
+    "decoding_format": Option(why=_REFINING),
+    "beam_mt": Option(why=_TWO_PASSES),
+    "max_len_a_mt": Option(why=_TWO_PASSES),
+    "max_len_b_mt": Option(why=_TWO_PASSES),
+    "lenpen_mt": Option(why=_TWO_PASSES),
+    "eos_token": Option(why="it is for speech models"),
+    "no_early_stop": Option(refused=False, why="fairseq has given it up"),
+    "no_beamable_mm": Option(refused=False),
 }
+
+OPTIONS: Dict[str, Option] = {**TASK_OPTIONS, **GENERATION_OPTIONS}
 
 
 def flag(option: str) -> str:
@@ -128,41 +117,3 @@ def default(option: str) -> Any:
     options = TASK_DATACLASS_REGISTRY["bang"] if option in TASK_OPTIONS else GenerationConfig
     known = options.__dataclass_fields__.get(option)
     return known.default if known else None
-
-
-def check(table: dict, values: Any, decoding: str, scoring: bool) -> None:
-    """Apply the rule to all options of a table.
-
-    Args:
-        table: ``TASK_OPTIONS`` or ``GENERATION_OPTIONS``.
-        values: has the options as attributes; those that it lacks have not been given.
-        decoding: the mode.
-        scoring: given outputs are scored, nothing is written.
-
-    Raises:
-        BangError: for an option that is refused.
-    """
-    for name, option in table.items():
-        value = getattr(values, name, None)
-        if value is None or value is False or value == default(name) or value in option.idle:
-            continue
-        lacks = option.needs(decoding, scoring)
-        if not lacks:
-            continue
-        shown = flag(name) if isinstance(value, bool) else f"{flag(name)} {value}"
-        line = f"{shown} {lacks}" + (f": {option.why}" if option.why else "")
-        if option.refused:
-            raise BangError(line)
-        warn_once(f"{line}; it is ignored")
-
-
-@functools.cache
-def warn_once(line: str) -> None:
-    """From Python a generator is built for every call: once is enough."""
-    logger.warning(line)
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """What to say of an unknown name: those that it may have meant."""
-    found = get_close_matches(name, list(known))
-    return f"; did you mean {' or '.join(found)}?" if found else ""

@@ -1,54 +1,126 @@
 """From a task's and fairseq's generation options to a generator."""
 
 import copy
+import functools
+import json
 import logging
 from functools import partial
+from typing import Any, Dict, List, Mapping
 
 from omegaconf import ValidationError
 
-from ..errors import BangError
-from .adaptive import adaptive
-from .candidates import nar_candidates
-from .loop import BlockGenerator
-from .nar import nar
-from .option_table import BLOCK_DECODINGS, DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS, check, flag
-from .scoring import BlockScorer
-from .semi_nar import semi_nar
-from .speculative import speculative
+from ..errors import BangError, near
+from . import registry
+from .loop import BlockGenerator, Mode
+from .option_table import GENERATION_OPTIONS, TASK_OPTIONS, Option, default, flag
+from .registry import Decoding, GeneratorRequest
+from .scoring import BlockScorer, ReferenceScorer
 from .state import Limits
-from .stats import DecodingStats
+from .stats import standard_observers
 
 logger = logging.getLogger(__name__)
 
 
-def check_task_options(cfg) -> None:
+def check(table: Mapping[str, Option], values: Any, decoding: str, scoring: bool) -> None:
+    """Apply the rule of the option table to all options of a table.
+
+    Args:
+        table: ``TASK_OPTIONS`` or ``GENERATION_OPTIONS``.
+        values: has the options as attributes; those that it lacks have not been given.
+        decoding: name of the decoding.
+        scoring: given outputs are scored, nothing is written.
+
+    Raises:
+        BangError: for an option that is refused.
+    """
+    for name, option in table.items():
+        value = getattr(values, name, None)
+        if value is None or value is False or value == default(name) or value in option.idle:
+            continue
+        lacks = registry.needs(name, decoding, scoring)
+        if not lacks:
+            continue
+        shown = flag(name) if isinstance(value, bool) else f"{flag(name)} {value}"
+        line = f"{shown} {lacks}" + (f": {option.why}" if option.why else "")
+        if option.refused:
+            raise BangError(line)
+        warn_once(f"{line}; it is ignored")
+
+
+@functools.cache
+def warn_once(line: str) -> None:
+    """From Python a generator is built for every call: once is enough."""
+    logger.warning(line)
+
+
+def check_task_options(cfg: Any) -> None:
     """
     Raises:
-        BangError: for values out of range, or options that ``--decoding`` has no meaning for.
+        BangError: for a decoding that there is none of, values out of range, or options that the decoding has no
+            meaning for.
     """
-    if cfg.decoding not in DECODINGS:
-        raise BangError(f"--decoding {cfg.decoding}: choose one of {', '.join(DECODINGS)}")
-    for option in ("nar_chunk", "nar_candidates", "block_size"):
-        if getattr(cfg, option) < 1:
-            raise BangError(f"{flag(option)} must be at least 1, not {getattr(cfg, option)}")
-    if not cfg.confidence >= 0:
-        raise BangError(f"--confidence is a probability (above 1: greedy AR), not {cfg.confidence}")
+    decoding = registry.find(cfg.decoding)
+    for name, option in TASK_OPTIONS.items():
+        if option.least is not None and not getattr(cfg, name) >= option.least:
+            raise BangError(
+                f"{flag(name)} {option.meaning or f'must be at least {option.least}'}, not {getattr(cfg, name)}"
+            )
     refused = {name: option for name, option in TASK_OPTIONS.items() if option.refused}
     check(refused, cfg, cfg.decoding, scoring=False)  # the warnings wait until something is written
+    decoding_arguments(decoding, cfg.decoding_args)
 
 
-def set_option(cfg, name: str, value) -> None:
+def decoding_arguments(decoding: Decoding, text: str | None) -> Dict[str, Any]:
+    """The options that a decoding declares itself, by what ``--decoding-args`` says of them.
+
+    Raises:
+        BangError: for text that is no JSON object, an unknown name, or a value of another type than the default's.
     """
+    values = dict(decoding.arguments)
+    for name, value in json_object("--decoding-args", text).items():
+        if name not in values:
+            known = f"; --decoding {decoding.name} has {', '.join(values) or 'none'}"
+            raise BangError(f"--decoding-args: unknown option {name}{near(name, values) or known}")
+        kind = type(values[name])
+        if kind is float and type(value) is int:
+            value = float(value)
+        if values[name] is not None and type(value) is not kind:
+            raise BangError(f"--decoding-args: {name} is of type {kind.__name__}, not {json.dumps(value)}")
+        values[name] = value
+    return values
+
+
+def json_object(option: str, text: str | None) -> Dict[str, Any]:
+    """An option that holds a JSON object.
+
+    Raises:
+        BangError: if it holds something else.
+    """
+    example = "for instance '{\"beam\": 4}'"
+    try:
+        value = json.loads(text or "{}")
+    except ValueError as error:
+        raise BangError(f"{option} {text}: {error}; write JSON, {example}") from error
+    if not isinstance(value, dict):
+        raise BangError(f"{option} {text}: write a JSON object, {example}")
+    return value
+
+
+def set_option(cfg: Any, name: str, value: Any) -> None:
+    """Set an option; ``decoding_args`` may be a mapping.
+
     Raises:
         BangError: for a value that the option cannot have.
     """
     try:
+        if name == "decoding_args" and isinstance(value, Mapping):
+            value = json.dumps(dict(value))
         setattr(cfg, name, value)
-    except ValidationError as error:
+    except (ValidationError, TypeError) as error:
         raise BangError(f"{name}={value!r}: {str(error).splitlines()[0]}") from error
 
 
-def with_options(task, chosen: dict):
+def with_options(task: Any, chosen: Mapping[str, Any]) -> Any:
     """A copy of a task under decoding options of its own; it shares all else with ``task``.
 
     Raises:
@@ -62,7 +134,7 @@ def with_options(task, chosen: dict):
     return view
 
 
-def check_generation_options(cfg, args) -> None:
+def check_generation_options(cfg: Any, args: Any) -> None:
     """
     Args:
         cfg: task options.
@@ -72,6 +144,8 @@ def check_generation_options(cfg, args) -> None:
         BangError: for options that the decoding has no meaning for, or lengths that nothing can have.
     """
     scoring = bool(getattr(args, "score_reference", False))
+    if scoring and (lacks := registry.needs("score_reference", cfg.decoding, scoring)):
+        raise BangError(f"--score-reference {lacks}: the others give no likelihood")
     check(TASK_OPTIONS, cfg, cfg.decoding, scoring)
     check(GENERATION_OPTIONS, args, cfg.decoding, scoring)
     limits = Limits.of(args)
@@ -81,12 +155,16 @@ def check_generation_options(cfg, args) -> None:
         raise BangError(f"--min-len {limits.min_len} is more than --max-len-b {limits.max_len_b}")
 
 
-def _check_models(cfg, models) -> None:
+def check_models(decoding: Decoding, cfg: Any, models: List[Any]) -> None:
+    """
+    Raises:
+        BangError: for a model that is not BANG.
+    """
     for model in models:
         if not hasattr(getattr(model, "decoder", None), "new_cache"):
-            raise BangError(f"--decoding {cfg.decoding} needs a BANG model, not {type(model).__name__}")
+            raise BangError(f"--decoding {decoding.name} needs a BANG model, not {type(model).__name__}")
     streams = min(model.cfg.ngram for model in models)
-    if cfg.decoding in BLOCK_DECODINGS and cfg.block_size > streams:
+    if decoding.understands("block_size") and cfg.block_size > streams:
         logger.warning(
             "--block-size %d, but the checkpoint was trained with --ngram %d: tokens beyond that are mere guesses",
             cfg.block_size,
@@ -94,36 +172,39 @@ def _check_models(cfg, models) -> None:
         )
 
 
-def build_block_generator(cfg, models, dictionary, args) -> BlockGenerator:
-    """The generator of every mode but ``ar``, or the scorer of those that have a likelihood of their own.
-
-    Args:
-        cfg: task options, see :class:`BangConfig`.
-        models: an ensemble.
-        dictionary: target dictionary.
-        args: fairseq's generation options.
+def build_generator(request: GeneratorRequest) -> Any:
+    """The generator of a decoding; to score given outputs, its scorer, or fairseq's where the likelihood is AR's.
 
     Raises:
-        BangError: for a model that is not BANG.
+        BangError: for a model that is not BANG, where the decoding needs one, or a trace that cannot be written.
     """
-    _check_models(cfg, models)
-    lenpen = 0.0 if getattr(args, "unnormalized", False) else getattr(args, "lenpen", 1.0)
-    second_look = partial(nar_candidates, chunk=cfg.nar_chunk, candidates=cfg.nar_candidates, lenpen=lenpen)
-    mode = {
-        "nar": second_look if cfg.nar_candidates > 1 else partial(nar, chunk=cfg.nar_chunk),
-        "semi_nar": partial(semi_nar, block_size=cfg.block_size),
-        "adaptive": partial(adaptive, block_size=cfg.block_size, confidence=cfg.confidence),
-        "speculative": partial(speculative, block_size=cfg.block_size),
-    }[cfg.decoding]
-    account = partial(DecodingStats, decoding=cfg.decoding, print_trace=cfg.print_trace, trace_file=cfg.trace_file)
-    if getattr(args, "score_reference", False):
-        return BlockScorer(models, dictionary, mode, account=account)
+    decoding = request.decoding
+    scoring = getattr(request.args, "score_reference", False)
+    if scoring and decoding.likelihood == "ar":
+        return ReferenceScorer(request.dictionary)
+    if decoding.builds_generator:
+        return decoding.function(request)
+    return build_block_generator(request, scoring)
+
+
+def build_block_generator(request: GeneratorRequest, scoring: bool) -> BlockGenerator:
+    """A mode in the shared loop; with ``scoring`` the loop writes given outputs."""
+    decoding, cfg = request.decoding, request.cfg
+    check_models(decoding, cfg, request.models)
+    mode: Mode = partial(
+        decoding.function,
+        **{name: request.value(name) for name in decoding.parameters},
+        **decoding_arguments(decoding, cfg.decoding_args),
+    )
+    observers = standard_observers(decoding.name, cfg.print_trace, cfg.trace_file)
+    if scoring:
+        return BlockScorer(request.models, request.dictionary, mode, observers)
     return BlockGenerator(
-        models,
-        dictionary,
+        request.models,
+        request.dictionary,
         mode,
-        Limits.of(args),
-        lenpen=lenpen,
+        Limits.of(request.args),
+        lenpen=request.lenpen,
         collapse_repeats=cfg.collapse_repeats,
-        account=account,
+        observers=observers,
     )

@@ -1,15 +1,19 @@
 """How probable a given output is under a decoding's own chains: the loop of decoding with every choice made already."""
 
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
 import torch
+from fairseq.sequence_scorer import SequenceScorer
 from torch import Tensor
 
 from ..errors import BangError
-from .loop import BlockGenerator
+from .loop import BlockGenerator, Mode
+from .observers import Observer
 from .state import DecodingState, Limits
 
 
-class Given(DecodingState):
-    """Takes down given outputs: the mode's proposals are their tokens, whatever it would have chosen.
+class ForcedState(DecodingState):
+    """Forced decoding: the mode's proposals are the tokens of given outputs, whatever it would have chosen.
 
     Args:
         dictionary: target dictionary.
@@ -18,26 +22,25 @@ class Given(DecodingState):
 
     PER_SENTENCE = (*DecodingState.PER_SENTENCE, "outputs")
 
-    def __init__(self, dictionary, outputs: Tensor):
+    def __init__(self, dictionary: Any, outputs: Tensor):
         real = outputs.ne(dictionary.pad())
         super().__init__(dictionary, Limits(), (real.sum(1) - 1).clamp(min=0))
         self.outputs = outputs.gather(1, real.long().argsort(dim=1, descending=True, stable=True))
-        self.sureness = None
 
-    def choose(self, logits, normaliser, index=None):
+    def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """The given tokens and their log-probabilities; arguments as for :meth:`DecodingState.choose`."""
         if index is None:
             index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
         tokens = self.outputs.gather(1, index.clamp(max=self.outputs.size(1) - 1))
         scores = logits.gather(2, tokens.unsqueeze(2)).squeeze(2) - normaliser.squeeze(2)
         self._restrict(logits, normaliser, index)
-        self.sureness = logits.max(-1).values - normaliser.squeeze(2)
+        self._certainty = logits.max(-1).values - normaliser.squeeze(2)
         return tokens, scores
 
     def certainty(self, scores: Tensor) -> Tensor:
         """That of the tokens which would have been chosen: so the blocks' lengths do not depend on the given tokens,
         and the likelihoods of all outputs add up to 1."""
-        return self.sureness
+        return self._certainty
 
     def is_end(self, tokens: Tensor, place: Tensor) -> Tensor:
         """The last given token, even if the end symbol stands before it."""
@@ -49,22 +52,34 @@ class BlockScorer(BlockGenerator):
     (nats) of their tokens, and each token's is what the mode's own chain gives it.
 
     Args:
-        models, dictionary, mode, account: see :class:`BlockGenerator`.
+        models, dictionary, mode, observers: see :class:`BlockGenerator`.
     """
 
-    def __init__(self, models: list, dictionary, mode, account=None):
-        super().__init__(models, dictionary, mode, Limits(), account=account)
+    def __init__(self, models: List[Any], dictionary: Any, mode: Mode, observers: Sequence[Observer] = ()):
+        super().__init__(models, dictionary, mode, Limits(), observers=observers)
 
-    def begin(self, sample, lengths: Tensor) -> DecodingState:
+    def begin(self, sample: Dict[str, Any], lengths: Tensor) -> DecodingState:
         """
         Raises:
             BangError: if there are no targets.
         """
         check_targets(sample)
-        return Given(self.dictionary, sample["target"])
+        return ForcedState(self.dictionary, sample["target"])
 
 
-def check_targets(sample) -> None:
+class ReferenceScorer(SequenceScorer):  # type: ignore[misc]
+    """fairseq's, for AR's likelihood, with a line where there is nothing to score."""
+
+    def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Any]]]:
+        """
+        Raises:
+            BangError: if there are no targets.
+        """
+        check_targets(sample)
+        return super().generate(models, sample, **kwargs)
+
+
+def check_targets(sample: Dict[str, Any]) -> None:
     """
     Raises:
         BangError: if a batch has no targets to score.

@@ -1,25 +1,30 @@
 """Semi-NAR: blocks of masks after the real prefix (paper section 3.3)."""
 
+from typing import Callable, Tuple
+
 import torch
+from torch import Tensor
 
 from .loop import Step
+from .registry import register_decoding
 from .session import Session
 from .state import DecodingState
 
 
-def draft_block(session: Session, state: DecodingState, block_size: int):
+def draft_block(session: Session, state: DecodingState, block_size: int) -> Tuple[Tensor, Tensor]:
     """One pass: the last step's tokens join the prefix, and a chain of masks follows it.
 
     Returns:
         tokens and log-probabilities of the next ``block_size`` outputs, ``(batch, block_size)``.
     """
-    tokens, counts = state.unread()
+    tokens, counts = state.pending_tokens()
     logits = session.chains(tokens, block_size, counts)
-    session.advance(counts, state.known.fresh)
+    session.advance(counts, state.host.new_counts)
     return state.choose(*logits)
 
 
-def semi_nar(session: Session, state: DecodingState, block_size: int):
+@register_decoding("semi_nar", help="blocks of --block-size tokens", likelihood="own")
+def semi_nar(session: Session, state: DecodingState, block_size: int) -> Callable[[], Step]:
     """Keep every block whole. A block of 1 is greedy AR."""
 
     def step() -> Step:

@@ -1,7 +1,7 @@
 """A batch of sentences being written: encoder outputs, caches and decoder passes of all models."""
 
 import math
-from typing import List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ class Session:
         passes: decoder forward passes so far (an ensemble's models run side by side and count once).
     """
 
-    def __init__(self, models: list, net_input: dict):
+    def __init__(self, models: List[Any], net_input: Dict[str, Any]):
         self.models = models
         self.encoder_outs = [
             m.encoder(net_input["src_tokens"], src_lengths=net_input.get("src_lengths")) for m in models
@@ -52,7 +52,7 @@ class Session:
         """One decoder pass over ``size`` masks that stay, as NAR's chain grows; logits ``(batch, size, vocab)``."""
         return self._pass(None, lambda cache: cache.plan(size, 0), first=0)
 
-    def _pass(self, prefix, plan, first: int) -> Tuple[Tensor, Tensor]:
+    def _pass(self, prefix: Optional[Tensor], plan: Callable[[Any], Any], first: int) -> Tuple[Tensor, Tensor]:
         self.passes += 1
         outputs: List[Tensor] = []
         for model, encoder_out, cache in zip(self.models, self.encoder_outs, self.caches):
@@ -97,10 +97,10 @@ class Session:
         for cache in self.caches:
             cache.first_position += 1
 
-    def advance(self, counts, known: Optional[np.ndarray] = None) -> None:
+    def advance(self, counts: Union[int, Tensor], host_counts: Optional[np.ndarray] = None) -> None:
         """Commit leading prefix rows of the last pass: see :meth:`DecodingCache.advance`."""
         for cache in self.caches:
-            cache.advance(counts, known)
+            cache.advance(counts, host_counts)
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences ``order``."""

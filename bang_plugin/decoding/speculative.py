@@ -1,29 +1,33 @@
 """Speculative: a drafted block is verified by stream 1, so that the output is that of greedy AR."""
 
+from typing import Callable
+
 import torch
 from torch import Tensor
 
 from .loop import Step
+from .registry import register_decoding
 from .session import Session
 from .state import DecodingState
 
 
-def speculative(session: Session, state: DecodingState, block_size: int):
+@register_decoding("speculative", help="greedy AR's output, in fewer passes", likelihood="ar")
+def speculative(session: Session, state: DecodingState, block_size: int) -> Callable[[], Step]:
     """Verify a draft and, should all of it be right, draft the next block in the same pass.
 
-    The draft's first token is stream 1's own choice and so already written. A pass reads the whole draft as if it
-    were right, with one mask after each of its tokens and a chain of ``block_size`` after the last. The masks, and
-    the first of the chain, are stream 1's choices: as long as they confirm the draft they are written, and so is
-    the one that does not. If none disagrees, the chain is the next draft; else the next pass reads the correction
-    only and drafts behind it.
+    The draft's first token is stream 1's own choice and so already written. A pass reads the whole draft, with one
+    mask after each of its tokens and a chain of ``block_size`` after the last. The masks, and the first of the
+    chain, are stream 1's choices: they are written as long as they equal the draft, and so is the first one that
+    differs. If all are equal, the chain is the next draft; else the next pass reads only the correction and drafts
+    behind it.
     """
 
     def step() -> Step:
         if state.draft is None:
-            (draft, counts), known = state.unread(), state.known.fresh
+            (draft, counts), host_counts = state.pending_tokens(), state.host.new_counts
         else:
-            counts, known = state.draft_counts, state.known.draft_counts
-            draft = state.draft[:, : int(known.max())]
+            counts, host_counts = state.draft_counts, state.host.draft_counts
+            draft = state.draft[:, : int(host_counts.max())]
         width = draft.size(1)
         logits, normaliser = session.chains(draft, block_size, counts, verify=True)
         # masks predict outputs lengths, lengths + 1, …, and the chain's those from its anchor on
@@ -37,7 +41,7 @@ def speculative(session: Session, state: DecodingState, block_size: int):
         right = (tokens[:, :-1] == draft[:, 1:]) & (place < (counts - 1).unsqueeze(1))
         kept = right.long().cumprod(1).sum(1) + 1
         _next_draft(state, block, tokens, kept, complete=kept == counts)
-        return Step(tokens, scores, kept, known, read=True)
+        return Step(tokens, scores, kept, host_counts, read=True)
 
     return step
 

@@ -1,7 +1,7 @@
 """What has been written so far, and the rules for what may come next."""
 
 from dataclasses import dataclass, fields
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class Limits:
     unkpen: float = 0.0
 
     @classmethod
-    def of(cls, args) -> "Limits":
+    def of(cls, args: Any) -> "Limits":
         """Those among fairseq's generation options ``args``; what is missing there has its default."""
         return cls(**{option.name: getattr(args, option.name, option.default) for option in fields(cls)})
 
@@ -36,19 +36,19 @@ class Limits:
 
 
 @dataclass
-class Known:
-    """What Python knows of each sentence, ``(batch,)`` each, so that a GPU is waited for only once a step.
+class HostState:
+    """Copies on the host of each sentence's numbers, ``(batch,)`` each, so that a GPU is waited for only once a step.
 
     Attributes:
-        rows, lengths, max_lengths, fresh, draft_counts: those of :class:`DecodingState`. Before the first step there is
-            one fresh token, y_0.
+        rows, lengths, max_lengths, new_counts, draft_counts: those of :class:`DecodingState`. Before the first step
+            there is one new token, y_0.
         ended: whether the last step ended it.
     """
 
     rows: np.ndarray
     lengths: np.ndarray
     max_lengths: np.ndarray
-    fresh: np.ndarray
+    new_counts: np.ndarray
     ended: np.ndarray
     draft_counts: Optional[np.ndarray] = None
 
@@ -65,26 +65,31 @@ class DecodingState:
         rows: place of each sentence in the original batch, ``(batch,)``.
         written: tokens so far, ``(batch, room)``; columns past ``lengths`` hold padding.
         lengths: tokens so far, ``(batch,)``.
-        fresh: how many of them the last step added, ``(batch,)``.
+        new_counts: how many of them the last step added, ``(batch,)``.
         draft: guesses that a mode keeps for its next step, ``(batch, n)``, or None.
         draft_counts: how many of them each sentence has, ``(batch,)``.
-        known: the numbers among these as of the last step, for Python.
+        host: the numbers among these as of the last step, on the host.
     """
 
-    PER_SENTENCE = ("rows", "lengths", "fresh", "max_lengths", "written", "scores", "draft", "draft_counts")
+    PER_SENTENCE = ("rows", "lengths", "new_counts", "max_lengths", "written", "scores", "draft", "draft_counts")
 
-    def __init__(self, dictionary, limits: Limits, max_lengths: Tensor):
+    def __init__(self, dictionary: Any, limits: Limits, max_lengths: Tensor):
         self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
         self.limits = limits
         self.max_lengths = max_lengths
-        known = max_lengths.cpu().numpy()
-        bsz, room = len(known), int(known.max()) + 2  # the end symbol, and a column for what is not kept
-        self.known = Known(
-            np.arange(bsz), np.zeros(bsz, int), known, fresh=np.ones(bsz, int), ended=np.zeros(bsz, bool)
+        limits_on_host = max_lengths.cpu().numpy()
+        bsz = len(limits_on_host)
+        room = int(limits_on_host.max()) + 2  # the end symbol, and a column for what is not kept
+        self.host = HostState(
+            rows=np.arange(bsz),
+            lengths=np.zeros(bsz, int),
+            max_lengths=limits_on_host,
+            new_counts=np.ones(bsz, int),
+            ended=np.zeros(bsz, bool),
         )
         self.rows = torch.arange(bsz, device=max_lengths.device)
         self.lengths = torch.zeros_like(max_lengths)
-        self.fresh = torch.zeros_like(max_lengths)
+        self.new_counts = torch.zeros_like(max_lengths)
         self.written = torch.full((bsz, room), self.pad, device=max_lengths.device)
         self.scores = torch.zeros(bsz, room, device=max_lengths.device)
         self.draft: Optional[Tensor] = None
@@ -134,20 +139,20 @@ class DecodingState:
         logits[..., self.eos].masked_fill_(index < self.limits.min_len, -torch.inf)
         return end, index >= self.max_lengths.unsqueeze(1)
 
-    def unread(self) -> Tuple[Tensor, Tensor]:
+    def pending_tokens(self) -> Tuple[Tensor, Tensor]:
         """Tokens that the decoder has not read yet: those of the last step, or y_0 before the first.
 
         Returns:
-            tokens ``(batch, n)`` and how many of them each sentence has ``(batch,)``; ``known.fresh`` has that too.
+            tokens ``(batch, n)`` and how many of them each sentence has ``(batch,)``; ``host.new_counts`` has that too.
         """
-        if not self.known.lengths.any():
+        if not self.host.lengths.any():
             return torch.full_like(self.lengths.unsqueeze(1), self.eos), torch.ones_like(self.lengths)
-        place = torch.arange(int(self.known.fresh.max()), device=self.lengths.device)
-        place = (self.lengths - self.fresh).unsqueeze(1) + place
-        return self.written.gather(1, place.clamp(max=self.written.size(1) - 2)), self.fresh
+        place = torch.arange(int(self.host.new_counts.max()), device=self.lengths.device)
+        place = (self.lengths - self.new_counts).unsqueeze(1) + place
+        return self.written.gather(1, place.clamp(max=self.written.size(1) - 2)), self.new_counts
 
     def keep(self, tokens: Tensor, scores: Tensor, counts: Tensor) -> None:
-        """Append each sentence's first ``counts`` tokens, up to the end symbol, and tell ``known``.
+        """Append each sentence's first ``counts`` tokens, up to the end symbol, and update ``host``.
 
         Args:
             tokens, scores: ``(batch, n)``.
@@ -160,18 +165,18 @@ class DecodingState:
         place = torch.where(kept, self.lengths.unsqueeze(1) + column, self.written.size(1) - 1)
         self.written.scatter_(1, place, tokens)
         self.scores.scatter_(1, place, scores.to(self.scores.dtype))
-        self.fresh, self.ended = kept.sum(1), is_end.any(1)
-        self.lengths = self.lengths + self.fresh
+        self.new_counts, self.ended = kept.sum(1), is_end.any(1)
+        self.lengths = self.lengths + self.new_counts
         # the one transfer of a step
-        told = [self.fresh, self.ended.long(), *([] if self.draft is None else [self.draft_counts])]
-        fresh, ended, *drafts = torch.stack(told).cpu().numpy()
-        known = self.known
-        known.fresh, known.ended, known.lengths = fresh, ended.astype(bool), known.lengths + fresh
-        known.draft_counts = drafts[0] if drafts else None
+        numbers = [self.new_counts, self.ended.long(), *([] if self.draft_counts is None else [self.draft_counts])]
+        new_counts, ended, *draft_counts = torch.stack(numbers).cpu().numpy()
+        host = self.host
+        host.new_counts, host.ended, host.lengths = new_counts, ended.astype(bool), host.lengths + new_counts
+        host.draft_counts = draft_counts[0] if draft_counts else None
 
     def unfinished(self) -> Tensor:
         """The sentences that the last step has not ended, in their order."""
-        kept = np.flatnonzero(~self.known.ended)
+        kept = np.flatnonzero(~self.host.ended)
         # the device finds them itself, since to send them there is to wait for a GPU
         order = self.ended.long().argsort(stable=True)[: len(kept)]
         return remember_rows(order, kept)
@@ -186,7 +191,7 @@ class DecodingState:
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences ``order``."""
-        self.known.select(rows_of(order))
+        self.host.select(rows_of(order))
         for name in self.PER_SENTENCE:
             value = getattr(self, name)
             if value is not None:

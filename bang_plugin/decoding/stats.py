@@ -1,4 +1,4 @@
-"""Tells how sentences were written: which tokens came in which pass, and how many passes it took."""
+"""Observers that fairseq's commands need: totals for the log, and traces, printed or as JSON lines."""
 
 import fcntl
 import gc
@@ -6,77 +6,129 @@ import json
 import logging
 import os
 import weakref
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional, TextIO
 
+import torch
 from fairseq.distributed import utils as distributed_utils
 
 from ..errors import BangError
+from .hypothesis import Hypothesis, Totals
+from .observers import BatchEvent, Observer, PassEvent
 
 logger = logging.getLogger(__name__)
 
 
-class DecodingStats:
-    """Totals over all sentences, logged when the owner is done, and a trace of every sentence on request.
-
-    Args:
-        owner: the totals are logged when this object goes away or the program ends.
-        decoding: name of the mode, for the log.
-        print_trace: print every sentence's passes to standard output.
-        trace_file: write them to this file as JSON lines; in distributed training each process has one of its own,
-            ``trace.0.jsonl``, ``trace.1.jsonl``, … for ``trace.jsonl``.
+def standard_observers(decoding: str, print_trace: bool = False, trace_file: Optional[str] = None) -> List[Observer]:
+    """What observes a generator: its totals always, its passes on request.
 
     Raises:
         BangError: if the file cannot be written, or another process or generator is writing it.
     """
-
-    def __init__(self, owner, decoding: str, print_trace: bool = False, trace_file: Optional[str] = None):
-        self.totals = {"batches": 0, "sentences": 0, "passes": 0, "tokens": 0, "proposed": 0}
-        self.print_trace = print_trace
-        self.file = None
-        if trace_file:
-            self.file = _open(trace_file)
-        weakref.finalize(owner, _close, decoding, self.totals, self.file)
-
-    @property
-    def traces(self) -> bool:
-        """Whether hypotheses need to record their passes."""
-        return self.print_trace or self.file is not None
-
-    def add(self, ids: Optional[List[int]], hypotheses: List[List[Dict]]) -> None:
-        """Count, and if asked show, the hypotheses of a batch.
-
-        Args:
-            ids: numbers of the sentences; None goes on counting.
-            hypotheses: per sentence, the best one first.
-        """
-        seen = self.totals["sentences"]
-        self.totals["batches"] += 1
-        for number, (hypothesis, *_) in zip(ids or range(seen, seen + len(hypotheses)), hypotheses):
-            self.totals["sentences"] += 1
-            for total, key in (("passes", "passes"), ("tokens", "kept"), ("proposed", "proposed")):
-                self.totals[total] += hypothesis.get(key, 0)
-            if self.print_trace:
-                print("\n".join(format_trace(number, hypothesis["trace"])))
-            if self.file:
-                record = {"id": number, "score": float(hypothesis["score"]), "passes": hypothesis["passes"]}
-                print(json.dumps({**record, "trace": hypothesis["trace"]}, ensure_ascii=False), file=self.file)
+    observers: List[Observer] = [DecodingStats(decoding)]
+    if print_trace or trace_file:
+        observers.append(TraceRecorder())  # first, since the others show what it records
+    if print_trace:
+        observers.append(TracePrinter())
+    if trace_file:
+        observers.append(TraceFile(trace_file))
+    return observers
 
 
-def summary(decoding: str, totals: Dict[str, int]) -> str:
-    """One line about all sentences: mean batch and passes and, for modes that draft, tokens per pass and the share of
-    proposed tokens that were kept."""
-    sentences, passes, tokens = totals["sentences"], totals["passes"], totals["tokens"]
-    line = (
-        f"--decoding {decoding}: {sentences} sentences in batches of {sentences / totals['batches']:.1f}, "
-        f"{passes / sentences:.2f} decoder passes each"
-    )
-    if totals["proposed"]:
-        kept = 100 * tokens / totals["proposed"]
-        line += f", {tokens / passes:.2f} tokens per pass, {kept:.1f} % of proposed tokens kept"
-    return line
+class DecodingStats(Observer):
+    """Totals over all sentences, logged when the generator is done.
+
+    fairseq never tells a generator so: fairseq-generate and the Python interface drop theirs, fairseq-interactive reads
+    until its input ends, and validation keeps its generators until the process exits. A finaliser is the one thing that
+    happens in all four. It does nothing but write one line.
+
+    Args:
+        decoding: name for the log.
+    """
+
+    def __init__(self, decoding: str):
+        self.totals = Totals()
+        weakref.finalize(self, _log, decoding, self.totals)
+
+    def on_batch(self, event: BatchEvent) -> None:
+        self.totals.add(event.hypotheses)
 
 
-def format_trace(number: int, trace: List[Dict]) -> List[str]:
+def _log(decoding: str, totals: Totals) -> None:
+    if totals.sentences:
+        logger.info(f"--decoding {decoding}: {totals.summary()}")
+
+
+class TraceRecorder(Observer):
+    """Gives each hypothesis its ``trace``: for every pass its number, the proposed tokens as text, their probabilities,
+    and how many were kept. For one generator at a time."""
+
+    def __init__(self) -> None:
+        self._sample: Optional[Dict[str, Any]] = None
+        self._traces: Dict[int, List[Dict[str, Any]]] = {}
+
+    def on_pass(self, event: PassEvent) -> None:
+        if event.sample is not self._sample:
+            self._sample, self._traces = event.sample, {}
+        n = event.tokens.size(1)
+        shown = torch.cat([event.tokens.double(), event.log_probabilities.double().exp()], dim=1).tolist()
+        for row, values, proposed, kept in zip(event.rows, shown, event.proposed, event.kept.tolist()):
+            record = {
+                "pass": event.number,
+                "tokens": [event.dictionary[int(token)] for token in values[:proposed]],
+                "probabilities": values[n:][:proposed],
+                "kept": kept,
+            }
+            self._traces.setdefault(int(row), []).append(record)
+
+    def on_batch(self, event: BatchEvent) -> None:
+        if event.sample is self._sample:
+            for row, trace in self._traces.items():
+                event.hypotheses[row][0].trace = trace
+        self._sample, self._traces = None, {}
+
+
+class _TraceWriter(Observer):
+    """Shows every sentence's trace under its number, or counts where sentences have none."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def on_batch(self, event: BatchEvent) -> None:
+        numbers = event.ids or range(self._seen, self._seen + len(event.hypotheses))
+        self._seen += len(event.hypotheses)
+        for number, (hypothesis, *_) in zip(numbers, event.hypotheses):
+            self.write(number, hypothesis)
+
+    def write(self, number: int, hypothesis: Hypothesis) -> None:
+        raise NotImplementedError
+
+
+class TracePrinter(_TraceWriter):
+    """``--print-trace``: to standard output."""
+
+    def write(self, number: int, hypothesis: Hypothesis) -> None:
+        print("\n".join(format_trace(number, hypothesis.trace)))
+
+
+class TraceFile(_TraceWriter):
+    """``--trace-file``: JSON lines; in distributed training each process has a file of its own, ``trace.0.jsonl``,
+    ``trace.1.jsonl``, … for ``trace.jsonl``.
+
+    Raises:
+        BangError: if it cannot be written, or another process or generator is writing it.
+    """
+
+    def __init__(self, path: str):
+        super().__init__()
+        self._file = _open(path)
+        weakref.finalize(self, self._file.close)
+
+    def write(self, number: int, hypothesis: Hypothesis) -> None:
+        record = {"id": number, "score": float(hypothesis.score), "passes": hypothesis.passes}
+        print(json.dumps({**record, "trace": hypothesis.trace}, ensure_ascii=False), file=self._file)
+
+
+def format_trace(number: int, trace: List[Dict[str, Any]]) -> List[str]:
     """Lines ``R-number  pass  kept/proposed  tokens(probability)``; tokens behind the bar were not kept."""
     lines = []
     for step in trace:
@@ -87,7 +139,7 @@ def format_trace(number: int, trace: List[Dict]) -> List[str]:
     return lines
 
 
-def _open(path: str):
+def _open(path: str) -> TextIO:
     if distributed_utils.get_global_world_size() > 1:
         stem, suffix = os.path.splitext(path)
         path = f"{stem}.{distributed_utils.get_global_rank()}{suffix}"
@@ -110,10 +162,3 @@ def _open(path: str):
     except OSError as error:
         raise BangError(f"--trace-file {path}: {error.strerror}") from error
     return file
-
-
-def _close(decoding: str, totals: Dict[str, int], file) -> None:
-    if file:
-        file.close()
-    if totals["sentences"]:
-        logger.info(summary(decoding, totals))

@@ -39,7 +39,7 @@ def guarded(load_checkpoint):
         extra_state, epoch_itr = load_checkpoint(cfg, trainer, **kwargs)
         theirs = (extra_state or {}).get("objective")
         ours = trainer.task.objective = theirs if trainer.cfg.dataset.disable_validation else _objective(trainer)
-        if extra_state is not None and theirs != ours:
+        if extra_state is not None and _given(theirs) != _given(ours):
             _begin_anew(cfg, trainer, theirs, ours)
         return extra_state, epoch_itr
 
@@ -125,6 +125,11 @@ def _objective(trainer) -> dict:
     how["valid_subset"] = f"{subset} of {len(trainer.task.dataset(subset))} sentences"
     how |= {"best_checkpoint_metric": metric, "maximize": cfg.checkpoint.maximize_best_checkpoint_metric}
     return {name: value for name, value in how.items() if name not in IRRELEVANT}
+
+
+def _given(objective):
+    """Without what is None: earlier checkpoints do not know newer options."""
+    return objective and {name: value for name, value in objective.items() if value is not None}
 
 
 def _plain(cfg) -> dict:

@@ -34,7 +34,7 @@ def prepare(cfg) -> None:
         if getattr(cfg.model, "load_from_pretrained_model", None):
             cfg.model.load_from_pretrained_model = None  # its file may be gone by now
     elif option is not None:
-        raise BangError(f"{path}: no such checkpoint; see {option}")
+        raise BangError(f"{option} {path}: no such checkpoint")
 
 
 def starting_point(options) -> tuple:

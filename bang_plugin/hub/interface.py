@@ -11,31 +11,15 @@ from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from fairseq.tasks.fairseq_task import StatefulContainer
 from omegaconf import DictConfig, OmegaConf
 
-from ..decoding.option_table import near
+from ..decoding.option_table import OPTIONS, TASK_OPTIONS
 from ..decoding.options import set_option, with_options
-from ..errors import BangError
+from ..errors import BangError, near
 from ..guards import table
 
-DECODING_OPTIONS = (
-    "decoding",
-    "block_size",
-    "confidence",
-    "nar_chunk",
-    "nar_candidates",
-    "collapse_repeats",
-    "print_trace",
-    "trace_file",
-)
 # what a call cannot change, and where to say it instead
-ELSEWHERE = {
-    "quantize": "from_pretrained",
-    "compile": "from_pretrained",
-    "truncate_source": "from_pretrained",
-    "retain_dropout": "from_pretrained",
-    "retain_dropout_modules": "from_pretrained",
-    "score_reference": "score(sources, targets)",
-    "no_seed_provided": "torch.manual_seed, since no seed is set here",
-}
+ELSEWHERE = {name: option.from_python for name, option in OPTIONS.items() if option.from_python}
+ELSEWHERE["truncate_source"] = "from_pretrained"
+DECODING_OPTIONS = ("decoding", *(name for name in TASK_OPTIONS if name not in ELSEWHERE))
 GENERATION_OPTIONS = {*GenerationConfig.__dataclass_fields__, "inference_step_args", "prefix_allowed_tokens_fn"}
 
 
@@ -59,7 +43,8 @@ class BangHub(GeneratorHubInterface):
             texts: strings, or token ids as :meth:`encode` gives them, ``(src_len,)`` each; or a single one.
             beam: of ``decoding="ar"``.
             options: of decoding (``decoding``, ``block_size``, ``confidence``, …) and of fairseq's generation
-                (``lenpen``, ``max_len_b``, …) under their command-line names. Every call begins ``trace_file`` anew.
+                (``lenpen``, ``max_len_b``, …) under their command-line names; ``decoding_args`` is a dictionary.
+                Every call begins ``trace_file`` anew.
 
         Returns:
             for each text a list of hypotheses, best first, as fairseq's generators give them (``tokens``,

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ..data.wordpiece import Wordpiece, WordpieceConfig
-from ..decoding.option_table import TASK_OPTIONS, near
-from ..errors import BangError, first_line
+from ..decoding.option_table import TASK_OPTIONS
+from ..errors import BangError, first_line, near
 from ..guards import table
 from ..tasks.bang import BangTask
 from .interface import BangHub

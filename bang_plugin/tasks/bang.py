@@ -2,24 +2,19 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
 from fairseq import utils
 from fairseq.data import LanguagePairDataset, data_utils
 from fairseq.dataclass import ChoiceEnum
-from fairseq.search import DiverseBeamSearch
-from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from ..decoding.loop import BlockGenerator
-from ..decoding.option_table import DECODINGS, OWN_LIKELIHOOD, TASK_OPTIONS
-from ..decoding.options import build_block_generator, check_generation_options, check_task_options
-from ..decoding.repeats import RepeatBlock
-from ..decoding.scoring import check_targets
-from ..decoding.stats import DecodingStats
+from ..decoding import registry
+from ..decoding.option_table import TASK_OPTIONS
+from ..decoding.options import build_generator, check_generation_options, check_task_options
 from ..errors import BangError
 from ..models.inference import QUANTIZE
 from .data_folders import check_folders
@@ -31,18 +26,12 @@ from .validation_bleu import ValidationBleu
 
 @dataclass
 class BangConfig(TranslationConfig):
-    decoding: ChoiceEnum(DECODINGS) = field(
-        default="ar",
-        metadata={
-            "help": "ar: fairseq's beam search; nar: all tokens in one pass; semi_nar: blocks of --block-size tokens; "
-            "adaptive: blocks as far as the model is confident; speculative: greedy AR's output, in fewer passes"
-        },
-    )
-    block_size: int = field(default=4, metadata={"help": "tokens drafted per pass (semi_nar, adaptive, speculative)"})
+    decoding: str = field(default="ar", metadata={"help": "how to write"})
+    block_size: int = field(default=4, metadata={"help": "tokens drafted per pass"})
     confidence: float = field(
         default=0.5,
         metadata={
-            "help": "probability from which adaptive keeps a drafted token (label smoothing keeps most below 0.9); "
+            "help": "probability from which a drafted token is kept (label smoothing keeps most below 0.9); "
             "0: semi_nar, above 1: greedy AR"
         },
     )
@@ -54,18 +43,21 @@ class BangConfig(TranslationConfig):
         },
     )
     collapse_repeats: bool = field(
-        default=False, metadata={"help": "drop generated tokens that repeat their predecessor (not with ar)"}
+        default=False, metadata={"help": "drop generated tokens that repeat their predecessor"}
     )
     nar_chunk: int = field(
-        default=32, metadata={"help": "masks per decoder pass of nar; more passes follow where a sentence is longer"}
+        default=32, metadata={"help": "masks per decoder pass; more passes follow where a sentence is longer"}
     )
     nar_candidates: int = field(
-        default=1, metadata={"help": "chains that nar writes, of which AR's stream chooses one in a further pass"}
+        default=1, metadata={"help": "chains that are written, of which AR's stream chooses one in a further pass"}
     )
     print_trace: bool = field(
-        default=False, metadata={"help": "print which tokens came in which pass, with probabilities (not with ar)"}
+        default=False, metadata={"help": "print which tokens came in which pass, with probabilities"}
     )
     trace_file: Optional[str] = field(default=None, metadata={"help": "write the same to this file as JSON lines"})
+    decoding_args: Optional[str] = field(
+        default=None, metadata={"help": "options of a decoding that a --user-dir adds, as JSON: '{\"threshold\": 0.5}'"}
+    )
     quantize: ChoiceEnum(QUANTIZE) = field(
         default="none",
         metadata={"help": "generation on a CPU: linear layers in bf16 or int8, faster, at the price of some tokens"},
@@ -74,6 +66,14 @@ class BangConfig(TranslationConfig):
         default=False,
         metadata={"help": "generation on a GPU: layers compiled, for small batches; the first sentences take longer"},
     )
+
+    def _get_help(self, attribute_name: str) -> Any:
+        """fairseq's text for ``--help``, and in which decodings an option has an effect."""
+        if attribute_name == "decoding":
+            return "; ".join(f"{decoding.name}: {decoding.help}" for decoding in registry.decodings())
+        text, readers = super()._get_help(attribute_name), registry.readers(attribute_name)
+        everywhere = len(readers) == len(registry.names())
+        return f"{text} ({', '.join(readers)})" if readers and not everywhere else text
 
 
 @register_task("bang", dataclass=BangConfig)
@@ -144,51 +144,47 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
                 setattr(self.cfg, side, limit)
         return model
 
-    def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
-        """fairseq's SequenceGenerator for ``ar``, a :class:`BlockGenerator` for the other modes; to score references,
-        fairseq's SequenceScorer or a :class:`BlockScorer`.
+    def build_generator(
+        self,
+        models: List[Any],
+        args: Any,
+        seq_gen_cls: Optional[type] = None,
+        extra_gen_cls_kwargs: Optional[Dict[str, Any]] = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The generator of ``--decoding``: a fairseq ``SequenceGenerator`` for ``ar``, a :class:`BlockGenerator` for
+        other modes; to score references, a ``SequenceScorer`` or a :class:`BlockScorer`.
 
         Raises:
             BangError: for options that the mode has no meaning for, or a model that is not BANG.
         """
         check_generation_options(self.cfg, args)
-        # speculative decoding's output is AR's, and so is its likelihood
-        scoring = getattr(args, "score_reference", False) and self.cfg.decoding not in OWN_LIKELIHOOD
-        if self.cfg.decoding == "ar" or scoring:
-            generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
-            if getattr(generator, "repeat_ngram_blocker", None):
-                generator.repeat_ngram_blocker = RepeatBlock(args.no_repeat_ngram_size)
-            if not isinstance(generator, SequenceScorer):
-                generator.account = DecodingStats(generator, "ar")
-            return generator
-        if kwargs.get("prefix_allowed_tokens_fn"):
-            raise BangError("prefix_allowed_tokens_fn needs decoding ar")
-        return build_block_generator(self.cfg, models, self.target_dictionary, args)
+        option = "prefix_allowed_tokens_fn"
+        if kwargs.get(option) and (lacks := registry.needs(option, self.cfg.decoding)):
+            raise BangError(f"{option} {lacks}")
+        fairseqs = super().build_generator
 
-    def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
-        """fairseq's; every hypothesis that was written also tells how many decoder ``passes`` its sentence took."""
+        def fairseq_search(kind: type) -> Any:
+            return fairseqs(models, args, seq_gen_cls or kind, extra_gen_cls_kwargs, **kwargs)
+
+        decoding = registry.find(self.cfg.decoding)
+        return build_generator(
+            registry.GeneratorRequest(decoding, self.cfg, args, models, self.target_dictionary, fairseq_search)
+        )
+
+    def inference_step(
+        self,
+        generator: Any,
+        models: List[Any],
+        sample: Dict[str, Any],
+        prefix_tokens: Optional[torch.Tensor] = None,
+        constraints: Optional[torch.Tensor] = None,
+    ) -> List[List[Dict[str, Any]]]:
+        """fairseq's, of sentences that have the numbers of fairseq-interactive's lines."""
         if "id" not in sample and self.line_numbers is not None:
             device = sample["net_input"]["src_tokens"].device  # fairseq's search leaves out sentences on it
             sample = {**sample, "id": torch.tensor(self.line_numbers, device=device)}
-        scoring = isinstance(generator, SequenceScorer)
-        if scoring:
-            check_targets(sample)
-        if isinstance(getattr(generator, "search", None), DiverseBeamSearch):
-            # which takes a sentence's number for its place in the batch
-            sample = {name: value for name, value in sample.items() if name != "id"}
-        results = super().inference_step(generator, models, sample, prefix_tokens, constraints)
-        if scoring:
-            return results
-        if isinstance(generator, BlockGenerator):
-            return results
-        for hypotheses in results:
-            # fairseq's search, one pass a step, goes on for a sentence until its last hypothesis ends
-            passes = max((len(h["tokens"]) for h in hypotheses), default=0)
-            for hypothesis in hypotheses:
-                hypothesis["passes"] = passes
-        if account := getattr(generator, "account", None):
-            account.add(None, [hypotheses for hypotheses in results if hypotheses])
-        return results
+        return super().inference_step(generator, models, sample, prefix_tokens, constraints)
 
     def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None, targets=None):
         """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``.
@@ -251,7 +247,7 @@ class ReleaseBangTask(BangTask):
 
 @dataclass
 class ReleaseNarConfig(BangConfig):
-    decoding: ChoiceEnum(DECODINGS) = field(default="nar", metadata={"help": "see task bang"})
+    decoding: str = "nar"
 
 
 @register_task("translation_bang_nar", dataclass=ReleaseNarConfig)

@@ -1,6 +1,5 @@
 """BLEU in validation, of one decoding or several in the same run."""
 
-import json
 import logging
 from argparse import Namespace
 from functools import partial
@@ -12,17 +11,12 @@ from fairseq.tasks.translation import EVAL_BLEU_ORDER, TranslationTask
 from omegaconf import OmegaConf, ValidationError
 from sacrebleu.metrics import BLEU
 
-from ..decoding.option_table import DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS, default, near
-from ..decoding.options import with_options
-from ..errors import BangError, first_line
+from ..decoding import registry
+from ..decoding.option_table import GENERATION_OPTIONS, OPTIONS, TASK_OPTIONS, default
+from ..decoding.options import json_object, with_options
+from ..errors import BangError, first_line, near
 
 logger = logging.getLogger(__name__)
-
-# options that mean something to a command that writes its output down, and nothing here
-UNUSABLE = {"print_trace", "trace_file", "quantize", "compile", "score_reference", "nbest", "sacrebleu", "prefix_size"}
-UNUSABLE |= {"constraints", "prefix_allowed_tokens_fn", "lm_path", "lm_weight", "retain_dropout"}
-UNUSABLE |= {"retain_dropout_modules", "no_seed_provided"}
-TABLE = {name: option for name, option in {**TASK_OPTIONS, **GENERATION_OPTIONS}.items() if name not in UNUSABLE}
 
 STATISTICS = [f"{kind}{n}" for kind in ("counts", "totals") for n in range(EVAL_BLEU_ORDER)] + ["sys_len", "ref_len"]
 
@@ -54,7 +48,7 @@ class ValidationBleu:
         detokeniser = self.cfg.eval_bleu_detok
         if detokeniser not in encoders.TOKENIZER_REGISTRY:
             raise BangError(f"--eval-bleu-detok {detokeniser}: choose one of {', '.join(encoders.TOKENIZER_REGISTRY)}")
-        options = _json_object("--eval-bleu-detok-args", self.cfg.eval_bleu_detok_args)
+        options = json_object("--eval-bleu-detok-args", self.cfg.eval_bleu_detok_args)
         try:
             self.tokenizer = encoders.build_tokenizer(Namespace(tokenizer=detokeniser, **options))
         except Exception as error:  # each is code of its own, with packages and files of its own
@@ -109,10 +103,10 @@ def eval_options(cfg) -> dict:
     Raises:
         BangError: for a name that is unknown or cannot be used in validation.
     """
-    given = _json_object("--eval-bleu-args", cfg.eval_bleu_args)
-    known = {"decoding", *TABLE}
+    given = json_object("--eval-bleu-args", cfg.eval_bleu_args)
+    known = {"decoding", *(name for name, option in OPTIONS.items() if option.in_validation)}
     for name in given:
-        if name in UNUSABLE:
+        if name in OPTIONS.keys() - known:
             raise BangError(f"--eval-bleu-args: {name} cannot be used in validation")
         if name not in known:
             raise BangError(f"--eval-bleu-args: unknown option {name}{near(name, known)}")
@@ -120,30 +114,18 @@ def eval_options(cfg) -> dict:
         raise BangError("--eval-bleu-args: name the decoding here or in --eval-decodings, not in both")
     decodings = cfg.eval_decodings.split(",") if cfg.eval_decodings else [given.pop("decoding", cfg.decoding)]
     for decoding in decodings:
-        if decoding not in DECODINGS:
-            option = "--eval-decodings" if cfg.eval_decodings else "--eval-bleu-args: decoding"
-            raise BangError(f"{option} {decoding}: choose of {', '.join(DECODINGS)}")
+        registry.find(decoding, "--eval-decodings" if cfg.eval_decodings else "--eval-bleu-args: decoding")
     return {decoding: _options_of(decoding, decodings, given) for decoding in decodings}
 
 
 def _options_of(decoding: str, decodings: list, given: dict) -> dict:
     # what the command line asks of the task's own decoding may have no meaning for another
-    options = {name: default(name) for name, option in TASK_OPTIONS.items() if decoding not in option.decodings}
+    options = {name: default(name) for name in TASK_OPTIONS if registry.needs(name, decoding)}
     for name, value in given.items():
-        effective = [d for d in decodings if d in TABLE[name].decodings]
+        effective = [d for d in decodings if d in registry.readers(name)]
         if decoding in effective or not effective:
             options[name] = value
     return {"decoding": decoding, **options}
-
-
-def _json_object(option: str, text: str) -> dict:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError as error:
-        raise BangError(f"{option} {text}: {error}; write JSON, for instance '{{\"beam\": 4}}'") from error
-    if not isinstance(value, dict):
-        raise BangError(f"{option} {text}: write a JSON object, for instance '{{\"beam\": 4}}'")
-    return value
 
 
 def _bleu(meters, keys) -> float:

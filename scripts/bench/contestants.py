@@ -71,9 +71,9 @@ def bang_contestants(model, dictionary, block_size: int, kept: int, max_position
     }
 
 
-def scripted_adaptive(session, writing, kept: int, block_size: int):
+def scripted_adaptive(session, state, kept: int, block_size: int):
     """Adaptive decoding that is sure of ``kept`` tokens of each block."""
-    step = adaptive(session, writing, block_size, confidence=0.0)
+    step = adaptive(session, state, block_size, confidence=0.0)
 
     def scripted():
         found = step()
@@ -82,25 +82,25 @@ def scripted_adaptive(session, writing, kept: int, block_size: int):
     return scripted
 
 
-def scripted_speculative(session, writing, kept: int, block_size: int):
+def scripted_speculative(session, state, kept: int, block_size: int):
     """Speculative decoding whose verifying pass writes ``kept`` tokens of each draft.
 
     What the model chose is overwritten by one token everywhere, and by another one behind the prescribed
     disagreement.
     """
-    choose = writing.choose
-    plain = writing.eos + 2
+    choose = state.choose
+    plain = state.eos + 2
 
     def scripted_choice(logits, normaliser, index=None):
         tokens, scores = choose(logits, normaliser, index)
-        ends = tokens == writing.eos
+        ends = tokens == state.eos
         checks = tokens.size(1) - block_size
         tokens = torch.full_like(tokens, plain)
         tokens[:, kept - 1 : checks] = plain + 1
-        return tokens.masked_fill(ends, writing.eos), scores
+        return tokens.masked_fill(ends, state.eos), scores
 
-    writing.choose = scripted_choice
-    return speculative(session, writing, block_size)
+    state.choose = scripted_choice
+    return speculative(session, state, block_size)
 
 
 def fairseq_transformer(model, dictionary) -> dict[str, Contestant]:

@@ -11,8 +11,9 @@ from fairseq.dataclass.configs import FairseqConfig, GenerationConfig
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import OmegaConf
 
-from bang_plugin.decoding import option_table
-from bang_plugin.decoding.option_table import DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS
+from bang_plugin.decoding import option_table, registry
+from bang_plugin.decoding import options as decoding_options
+from bang_plugin.decoding.option_table import GENERATION_OPTIONS, OPTIONS, TASK_OPTIONS
 from bang_plugin.decoding.state import Limits
 from bang_plugin.errors import BangError
 from bang_plugin.models.bang import BangModel
@@ -23,7 +24,7 @@ from tests.conftest import build_reference_model
 from .conftest import write, write_all
 from .test_scoring import score, targets  # noqa: F401
 
-OPTIONS = {**TASK_OPTIONS, **GENERATION_OPTIONS}
+DECODINGS = registry.names()
 # a value of each that cannot but show where it has an effect, and what else must be so
 VALUES = {
     "block_size": (2, {"confidence": 0.0}),
@@ -33,6 +34,7 @@ VALUES = {
     "nar_candidates": (4, {}),
     "print_trace": (True, {}),
     "trace_file": ("trace", {}),
+    "decoding_args": ('{"x": 1}', {}),
     "beam": (3, {}),
     "nbest": (2, {}),
     "max_len_a": (0.3, {"max_len_b": 1}),
@@ -103,7 +105,7 @@ def told(make_task, model, rows, targets, tmp_path, monkeypatch, capsys, caplog)
 
     def run(decoding: str, scoring: bool, options: dict):
         caplog.clear()
-        option_table.warn_once.cache_clear()
+        decoding_options.warn_once.cache_clear()
         task_options = {name: value for name, value in options.items() if name in TASK_OPTIONS}
         rest = {name: value for name, value in options.items() if name not in TASK_OPTIONS}
         task = make_task(decoding=decoding, **task_options)
@@ -154,7 +156,7 @@ def test_an_effect_or_a_line(told, decoding, scoring):
     for name, (value, others) in VALUES.items():
         if scoring and name == "score_reference":
             continue  # that is what scoring is
-        lacks = OPTIONS[name].needs(decoding, scoring)
+        lacks = registry.needs(name, decoding, scoring)
         flag = option_table.flag(name)
         if lacks and OPTIONS[name].refused:
             with pytest.raises(BangError, match=f"^{flag}( .*)? (needs|has no effect)"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bang_plugin.decoding.options import DECODINGS
+from bang_plugin.decoding import registry
 
 from .processes import CONTEXT
 
@@ -44,12 +44,12 @@ def soak(hub, sentences: int, readings: int = 40) -> list[Reading]:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     taken: list[Reading] = []
-    started = time.perf_counter()
+    started, modes = time.perf_counter(), registry.names()
     for done in range(BATCH, sentences + 1, BATCH):
         if done % (CYCLE * BATCH) == BATCH:
             draw = random.Random(5)
         texts = [" ".join(draw.choices("abcdefgh", k=draw.randrange(18))) for _ in range(BATCH)]
-        mode = DECODINGS[done // BATCH % len(DECODINGS)]
+        mode = modes[done // BATCH % len(modes)]
         answers = len(hub.generate(texts, decoding=mode, beam=2, max_len_b=12))
         if answers != BATCH:
             raise AssertionError(f"{answers} answers to {BATCH} sentences")

@@ -76,7 +76,7 @@ def test_bleu_of_empty_outputs_is_zero(toy_data, tmp_path, caplog):
     [
         ({"eval_bleu_args": '{"beem": 1}'}, "unknown option beem; did you mean beam"),
         ({"eval_bleu_args": '{"decodin": "nar"}'}, "unknown option decodin; did you mean decoding"),
-        ({"eval_bleu_args": '{"decoding": "sideways"}'}, "decoding sideways: choose of ar, nar"),
+        ({"eval_bleu_args": '{"decoding": "sideways"}'}, "decoding sideways: choose one of ar, nar"),
         ({"eval_bleu_args": '{"prefix_size": 1}'}, "prefix_size cannot be used in validation"),
         ({"eval_bleu_args": '{"trace_file": "x"}'}, "trace_file cannot be used in validation"),
         ({"eval_bleu_args": '{"decoding": "nar", "sampling": true}'}, "--sampling needs --decoding ar"),
@@ -86,7 +86,7 @@ def test_bleu_of_empty_outputs_is_zero(toy_data, tmp_path, caplog):
         ({"eval_bleu_args": '{"sampling_topk": 3}'}, "requires --sampling"),
         ({"eval_bleu_args": "{beam: 4}"}, "write JSON, for instance"),
         ({"eval_bleu_args": "[4]"}, "write a JSON object"),
-        ({"eval_decodings": "ar,backwards"}, "--eval-decodings backwards: choose of"),
+        ({"eval_decodings": "ar,backwards"}, "--eval-decodings backwards: choose one of"),
         ({"eval_decodings": "ar,nar", "eval_bleu_args": '{"decoding": "nar"}'}, "not in both"),
         ({"eval_decodings": "ar", "eval_bleu": False}, "--eval-decodings needs --eval-bleu"),
         ({"eval_bleu_detok": "oven"}, "--eval-bleu-detok oven: choose one of"),
@@ -107,7 +107,7 @@ def test_options_go_where_they_have_an_effect(make_task, model):
     task.prepare_bleu(model)
     ar, nar, semi_nar = task.bleu_generators.values()
     assert ar.repeat_ngram_blocker.no_repeat_ngram_size == 2 and ar.len_penalty == 0.5
-    assert nar.mode.keywords["candidates"] == 4 and nar.lenpen == 0.5 and nar.collapse_repeats
+    assert nar.mode.keywords["nar_candidates"] == 4 and nar.lenpen == 0.5 and nar.collapse_repeats
     assert semi_nar.mode.keywords["block_size"] == 3 and semi_nar.collapse_repeats
     assert task.cfg.decoding == "nar" and task.cfg.block_size == 4
 

@@ -1,7 +1,8 @@
 """Lets BANG's guards act from the beginning of fairseq-hydra-train, which imports ``common.user_dir`` late.
 
 Hydra finds this module by its place, the namespace package ``hydra_plugins``, and imports it in every program that
-uses Hydra. It does nothing unless the program is fairseq-hydra-train and the user's folder is this package.
+uses Hydra. It does nothing unless the program is fairseq-hydra-train and the user's folder is this package, or imports
+it.
 """
 
 import functools
@@ -32,17 +33,18 @@ def _guarded(hydra_main):
     @functools.wraps(hydra_main)
     def guarded(cfg, **kwargs):
         user_dir = HydraConfig.initialized() and cfg.common.user_dir
-        if user_dir and os.path.basename(os.path.normpath(user_dir)) == "bang_plugin":
+        if user_dir:
             from fairseq.utils import import_user_module
 
             given = os.path.join(get_original_cwd(), user_dir)
             if os.path.exists(given):  # else fairseq looks beside itself, where packages are installed
                 cfg.common.user_dir = given
             import_user_module(cfg.common)
-            # only now, since another copy of the package may be installed
-            from bang_plugin.guards import hydra_run
+            if "bang_plugin" in sys.modules:
+                # only now, since another copy of the package may be installed
+                from bang_plugin.guards import hydra_run
 
-            hydra_run.prepare(cfg)
+                hydra_run.prepare(cfg)
         return hydra_main(cfg, **kwargs)
 
     guarded.is_bang_guard = True

@@ -1,0 +1,65 @@
+"""AR: fairseq's beam search and sampling, with its repeats forbidden on a CPU too, and told to observers."""
+
+from typing import Any, Dict, List
+
+import torch
+from fairseq.search import DiverseBeamSearch
+from fairseq.sequence_generator import SequenceGenerator
+
+from .hypothesis import Hypothesis
+from .observers import BatchEvent, Observer, audience
+from .registry import GeneratorRequest, register_decoding
+from .repeats import RepeatBlock
+from .stats import standard_observers
+
+SEARCH_OPTIONS = ("beam", "nbest", "max_len_a", "max_len_b", "min_len", "match_source_len", "unnormalized", "lenpen")
+SEARCH_OPTIONS += ("unkpen", "prefix_size", "no_repeat_ngram_size", "sampling", "sampling_topk", "sampling_topp")
+SEARCH_OPTIONS += ("constraints", "prefix_allowed_tokens_fn", "temperature", "diverse_beam_groups")
+SEARCH_OPTIONS += ("diverse_beam_strength", "diversity_rate", "lm_path", "lm_weight")
+
+
+class BeamSearch(SequenceGenerator):  # type: ignore[misc]
+    """fairseq's generator; each of its hypotheses also tells how many decoder ``passes`` its sentence took.
+
+    Attributes:
+        observers: told of every batch.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.repeat_ngram_blocker is not None:
+            self.repeat_ngram_blocker = RepeatBlock(self.repeat_ngram_blocker.no_repeat_ngram_size)
+        self.observers: List[Observer] = []
+
+    @torch.no_grad()
+    def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Any]]]:
+        """Hypotheses of every sentence, best first; fairseq's dictionaries."""
+        searched = sample
+        if isinstance(self.search, DiverseBeamSearch):
+            # which takes a sentence's number for its place in the batch
+            searched = {name: value for name, value in sample.items() if name != "id"}
+        results = super().generate(models, searched, **kwargs)
+        for hypotheses in results:
+            # one pass a step, and the search goes on for a sentence until its last hypothesis ends
+            passes = max((len(h["tokens"]) for h in hypotheses), default=0)
+            for hypothesis in hypotheses:
+                hypothesis["passes"] = passes
+        batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results])
+        for observer in audience(self.observers):
+            observer.on_batch(batch)
+        return results
+
+
+def _hypothesis(found: Dict[str, Any]) -> Hypothesis:
+    tokens, scores = found["tokens"], found["positional_scores"]
+    return Hypothesis(tokens, scores, found["score"], passes=found["passes"], kept=len(tokens))
+
+
+@register_decoding(
+    "ar", help="fairseq's beam search", likelihood="ar", understands=SEARCH_OPTIONS, builds_generator=True
+)
+def ar(request: GeneratorRequest) -> Any:
+    """fairseq's search, of which stream 1 is the model."""
+    generator = request.fairseq_search(BeamSearch)
+    generator.observers += standard_observers("ar")
+    return generator
