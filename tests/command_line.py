@@ -12,13 +12,13 @@ from unittest import mock
 PLUGIN = str(Path(__file__).parents[1] / "bang_plugin")
 
 
-def fairseq(command: str, *arguments, stdin: str | bytes = ""):
-    """Run ``fairseq-<command> --user-dir bang_plugin …``; returns its standard output.
+def fairseq(command: str, *arguments, stdin: str | bytes = "", user_dir: str = PLUGIN):
+    """Run ``fairseq-<command> … --user-dir <user_dir>``; returns its standard output.
 
     Exceptions pass through, as :class:`BangError` does before the excepthook prints it.
     """
     module = importlib.import_module(f"fairseq_cli.{command}")
-    argv = [f"fairseq-{command}", *map(str, arguments), "--user-dir", PLUGIN]
+    argv = [f"fairseq-{command}", *map(str, arguments), "--user-dir", user_dir]
     if command != "preprocess" and "--num-workers" not in argv:
         argv += ["--num-workers", "0"]  # a data-loading process takes seconds to end
     out, handlers = io.StringIO(), list(logging.getLogger().handlers)
