@@ -12,10 +12,10 @@ from .registry import GeneratorRequest, register_decoding
 from .repeats import RepeatBlock
 from .stats import standard_observers
 
-SEARCH_OPTIONS = ("beam", "nbest", "max_len_a", "max_len_b", "min_len", "match_source_len", "unnormalized", "lenpen")
-SEARCH_OPTIONS += ("unkpen", "prefix_size", "no_repeat_ngram_size", "sampling", "sampling_topk", "sampling_topp")
-SEARCH_OPTIONS += ("constraints", "prefix_allowed_tokens_fn", "temperature", "diverse_beam_groups")
-SEARCH_OPTIONS += ("diverse_beam_strength", "diversity_rate", "lm_path", "lm_weight")
+SEARCH_OPTIONS = ["beam", "nbest", "max_len_a", "max_len_b", "min_len", "match_source_len", "unnormalized", "lenpen"]
+SEARCH_OPTIONS += ["unkpen", "prefix_size", "no_repeat_ngram_size", "sampling", "sampling_topk", "sampling_topp"]
+SEARCH_OPTIONS += ["constraints", "prefix_allowed_tokens_fn", "temperature", "diverse_beam_groups"]
+SEARCH_OPTIONS += ["diverse_beam_strength", "diversity_rate", "lm_path", "lm_weight"]
 
 
 class BeamSearch(SequenceGenerator):  # type: ignore[misc]
@@ -27,8 +27,9 @@ class BeamSearch(SequenceGenerator):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        if self.repeat_ngram_blocker is not None:
-            self.repeat_ngram_blocker = RepeatBlock(self.repeat_ngram_blocker.no_repeat_ngram_size)
+        blocker = self.repeat_ngram_blocker  # type: ignore[has-type]
+        if blocker is not None:
+            self.repeat_ngram_blocker = RepeatBlock(blocker.no_repeat_ngram_size)
         self.observers: List[Observer] = []
 
     @torch.no_grad()
@@ -38,7 +39,7 @@ class BeamSearch(SequenceGenerator):  # type: ignore[misc]
         if isinstance(self.search, DiverseBeamSearch):
             # which takes a sentence's number for its place in the batch
             searched = {name: value for name, value in sample.items() if name != "id"}
-        results = super().generate(models, searched, **kwargs)
+        results: List[List[Dict[str, Any]]] = super().generate(models, searched, **kwargs)
         for hypotheses in results:
             # one pass a step, and the search goes on for a sentence until its last hypothesis ends
             passes = max((len(h["tokens"]) for h in hypotheses), default=0)

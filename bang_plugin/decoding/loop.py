@@ -123,7 +123,7 @@ class BlockGenerator:
                     observer.on_pass(event)
             for i in np.flatnonzero(host.ended):
                 row = host.rows[i]
-                hypotheses[row] = [self._hypothesis(state, i, session.passes, int(proposed[row]))]
+                hypotheses[row] = [self._hypothesis(state, int(i), session.passes, int(proposed[row]))]
             if host.ended.all():
                 return hypotheses
             if host.ended.any():

@@ -20,7 +20,7 @@ class ForcedState(DecodingState):
         outputs: with their end symbols, padded on either side, ``(batch, len)``.
     """
 
-    PER_SENTENCE = (*DecodingState.PER_SENTENCE, "outputs")
+    PER_SENTENCE: Tuple[str, ...] = (*DecodingState.PER_SENTENCE, "outputs")
 
     def __init__(self, dictionary: Any, outputs: Tensor):
         real = outputs.ne(dictionary.pad())
@@ -76,7 +76,8 @@ class ReferenceScorer(SequenceScorer):  # type: ignore[misc]
             BangError: if there are no targets.
         """
         check_targets(sample)
-        return super().generate(models, sample, **kwargs)
+        scored: List[List[Dict[str, Any]]] = super().generate(models, sample, **kwargs)
+        return scored
 
 
 def check_targets(sample: Dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ def speculative(session: Session, state: DecodingState, block_size: int) -> Call
     """
 
     def step() -> Step:
-        if state.draft is None:
+        if state.draft is None or state.draft_counts is None or state.host.draft_counts is None:
             (draft, counts), host_counts = state.pending_tokens(), state.host.new_counts
         else:
             counts, host_counts = state.draft_counts, state.host.draft_counts

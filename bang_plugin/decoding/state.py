@@ -1,7 +1,7 @@
 """What has been written so far, and the rules for what may come next."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ class Limits:
     @classmethod
     def of(cls, args: Any) -> "Limits":
         """Those among fairseq's generation options ``args``; what is missing there has its default."""
-        return cls(**{option.name: getattr(args, option.name, option.default) for option in fields(cls)})
+        values: Dict[str, Any] = {option.name: getattr(args, option.name, option.default) for option in fields(cls)}
+        return cls(**values)
 
     def max_lengths(self, src_lengths: Tensor, positions: int) -> Tensor:
         """Most tokens before the end symbol, per sentence ``(batch,)``.
@@ -71,7 +72,16 @@ class DecodingState:
         host: the numbers among these as of the last step, on the host.
     """
 
-    PER_SENTENCE = ("rows", "lengths", "new_counts", "max_lengths", "written", "scores", "draft", "draft_counts")
+    PER_SENTENCE: Tuple[str, ...] = (
+        "rows",
+        "lengths",
+        "new_counts",
+        "max_lengths",
+        "written",
+        "scores",
+        "draft",
+        "draft_counts",
+    )
 
     def __init__(self, dictionary: Any, limits: Limits, max_lengths: Tensor):
         self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
@@ -179,7 +189,8 @@ class DecodingState:
         kept = np.flatnonzero(~self.host.ended)
         # the device finds them itself, since to send them there is to wait for a GPU
         order = self.ended.long().argsort(stable=True)[: len(kept)]
-        return remember_rows(order, kept)
+        remember_rows(order, kept)
+        return order
 
     def certainty(self, scores: Tensor) -> Tensor:
         """Log-probabilities of the most probable tokens, given those of the last proposals, ``(batch, n)``."""

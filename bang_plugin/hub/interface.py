@@ -1,7 +1,7 @@
 """BANG from Python: ``BangModel.from_pretrained(folder)`` gives fairseq's hub interface with ``decoding=…``."""
 
 import copy
-from typing import List, Union
+from typing import Any, Dict, List, Set, Union
 
 import torch
 from fairseq import utils
@@ -10,6 +10,7 @@ from fairseq.hub_utils import GeneratorHubInterface
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from fairseq.tasks.fairseq_task import StatefulContainer
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from ..decoding.option_table import OPTIONS, TASK_OPTIONS
 from ..decoding.options import set_option, with_options
@@ -23,20 +24,27 @@ DECODING_OPTIONS = ("decoding", *(name for name in TASK_OPTIONS if name not in E
 GENERATION_OPTIONS = {*GenerationConfig.__dataclass_fields__, "inference_step_args", "prefix_allowed_tokens_fn"}
 
 
-class BangHub(GeneratorHubInterface):
+class BangHub(GeneratorHubInterface):  # type: ignore[misc]
     """Texts in, texts or hypotheses out.
 
     It may be used by several threads at once: no call changes what another one sees. It can be copied, pickled and so
     given to other processes, with its models and tokeniser.
     """
 
-    def __init__(self, cfg, task, models, bpe=None, tokenizer=None):
+    def __init__(self, cfg: Any, task: Any, models: List[Any], bpe: Any = None, tokenizer: Any = None):
         super().__init__(cfg, task, models)
         self.bpe = bpe or self.bpe
         self.tokenizer = tokenizer or self.tokenizer
         self.eval()
 
-    def generate(self, texts, beam: int = 5, verbose: bool = False, skip_invalid_size_inputs=False, **options):
+    def generate(
+        self,
+        texts: Union[str, Tensor, List[str], List[Tensor]],
+        beam: int = 5,
+        verbose: bool = False,
+        skip_invalid_size_inputs: bool = False,
+        **options: Any,
+    ) -> Any:
         """Write an answer to every text.
 
         Args:
@@ -70,23 +78,23 @@ class BangHub(GeneratorHubInterface):
             hypothesis["text"] = self.decode(tokens)
         return results
 
-    def sample(self, sentences, beam: int = 1, verbose: bool = False, **options):
+    def sample(self, sentences: Any, beam: int = 1, verbose: bool = False, **options: Any) -> Union[str, List[str]]:
         """The best answer's text to every text, or to a single one; arguments as for :meth:`generate`."""
         if isinstance(sentences, str):
             return self.sample([sentences], beam, verbose, **options)[0]
         return [hypotheses[0]["text"] for hypotheses in self.generate(sentences, beam, verbose, **options)]
 
     @staticmethod
-    def _on_cpu(sentences: list) -> list:
+    def _on_cpu(sentences: List[Tensor]) -> List[Tensor]:
         """Token ids ``(len,)`` each, taken from a GPU together: one by one each would be waited for."""
         if not any(tokens.is_cuda for tokens in sentences):
             return sentences
         return list(torch.cat([tokens.cuda() for tokens in sentences]).cpu().split([len(t) for t in sentences]))
 
-    def _generate(self, tokens, beam, verbose, skip, options):
+    def _generate(self, tokens: List[Tensor], beam: int, verbose: bool, skip: bool, options: Dict[str, Any]) -> Any:
         return super().generate(tokens, beam, verbose, skip, **options)
 
-    def _with_options(self, chosen: dict) -> "BangHub":
+    def _with_options(self, chosen: Dict[str, Any]) -> "BangHub":
         """The same models under decoding options of its own."""
         view = object.__new__(type(self))
         view.__dict__ = dict(self.__dict__)
@@ -94,7 +102,7 @@ class BangHub(GeneratorHubInterface):
         return view
 
     @torch.no_grad()
-    def score(self, sources: Union[str, List[str]], targets: Union[str, List[str]], **options):
+    def score(self, sources: Union[str, List[str]], targets: Union[str, List[str]], **options: Any) -> Any:
         """Log-probability (nats) of given answers.
 
         Args:
@@ -136,14 +144,14 @@ class BangHub(GeneratorHubInterface):
             scored.update({i: h[0] for i, h in zip(batch["id"].tolist(), hypotheses)})
         return [scored[i] for i in range(len(src))]
 
-    def __getstate__(self):
+    def __getstate__(self) -> Dict[str, Any]:
         """What a copy is made of: configurations without the classes that fairseq makes up, the task without data."""
         left_out = {"state", "datasets", "dataset_to_epoch_iter"}
         task = {name: value for name, value in vars(self.task).items() if name not in left_out}
         task["cfg"] = _plain(self.task.cfg)
         return {**self.__dict__, "cfg": _plain(self.cfg), "task": (type(self.task), task)}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Dict[str, Any]) -> None:
         table.install()  # in what may be a new process
         kind, attributes = state["task"]
         task = object.__new__(kind)
@@ -154,15 +162,15 @@ class BangHub(GeneratorHubInterface):
         super().__setstate__({**state, "cfg": cfg, "task": task})
 
 
-def _plain(cfg: DictConfig) -> dict:
+def _plain(cfg: DictConfig) -> Any:
     return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
 
 
-def _typed(dataclass, values) -> DictConfig:
+def _typed(dataclass: type, values: Any) -> Any:
     return OmegaConf.merge(OmegaConf.structured(dataclass), values)
 
 
-def _check_names(options: dict, known: set) -> None:
+def _check_names(options: Dict[str, Any], known: Set[str]) -> None:
     """
     Raises:
         BangError: for an option that is not known.

@@ -3,6 +3,7 @@
 import logging
 from argparse import Namespace
 from functools import partial
+from typing import Any, Dict, List
 
 from fairseq import metrics, utils
 from fairseq.data import encoders
@@ -91,7 +92,7 @@ class ValidationBleu:
                     metrics.log_derived(name, partial(_bleu, keys=keys))
 
 
-def eval_options(cfg) -> dict:
+def eval_options(cfg: Any) -> Dict[str, Dict[str, Any]]:
     """Options of each decoding that validation writes with, by its name.
 
     With several decodings an option goes to those that it has an effect on; with one, all go to it, so that options
@@ -118,7 +119,7 @@ def eval_options(cfg) -> dict:
     return {decoding: _options_of(decoding, decodings, given) for decoding in decodings}
 
 
-def _options_of(decoding: str, decodings: list, given: dict) -> dict:
+def _options_of(decoding: str, decodings: List[str], given: Dict[str, Any]) -> Dict[str, Any]:
     # what the command line asks of the task's own decoding may have no meaning for another
     options = {name: default(name) for name in TASK_OPTIONS if registry.needs(name, decoding)}
     for name, value in given.items():

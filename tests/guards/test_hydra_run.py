@@ -172,6 +172,17 @@ def test_paths_are_those_where_the_command_was_started(toy_data, tmp_path):
     assert told.splitlines()[-1].startswith(f"error: {tmp_path}/nowhere: ") and "Traceback" not in told
 
 
+def test_a_folder_that_imports_the_package(toy_data, tmp_path):
+    """Guards act from the start there too: the path is that where the command was started."""
+    (tmp_path / "my_modes").mkdir()
+    (tmp_path / "my_modes" / "__init__.py").write_text("import bang_plugin\n")
+    config = configuration(toy_data)
+    config["common"]["user_dir"] = "my_modes"
+    status, told = run(tmp_path, config, "task.data=nowhere")
+    assert status == 1
+    assert told.splitlines()[-1].startswith(f"error: {tmp_path}/nowhere: ") and "Traceback" not in told, told
+
+
 @pytest.mark.parametrize(
     "override, line",
     [
