@@ -188,9 +188,8 @@ class DecodingState:
         """The sentences that the last step has not ended, in their order."""
         kept = np.flatnonzero(~self.host.ended)
         # the device finds them itself, since to send them there is to wait for a GPU
-        order = self.ended.long().argsort(stable=True)[: len(kept)]
-        remember_rows(order, kept)
-        return order
+        order: Tensor = self.ended.long().argsort(stable=True)[: len(kept)]
+        return remember_rows(order, kept)
 
     def certainty(self, scores: Tensor) -> Tensor:
         """Log-probabilities of the most probable tokens, given those of the last proposals, ``(batch, n)``."""
@@ -198,7 +197,8 @@ class DecodingState:
 
     def is_end(self, tokens: Tensor, place: Tensor) -> Tensor:
         """Where a sentence ends, ``(batch, n)``, if these tokens come at these places."""
-        return tokens == self.eos
+        found: Tensor = tokens == self.eos
+        return found
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences ``order``."""

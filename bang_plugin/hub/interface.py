@@ -39,7 +39,7 @@ class BangHub(GeneratorHubInterface):  # type: ignore[misc]
 
     def generate(
         self,
-        texts: Union[str, Tensor, List[str], List[Tensor]],
+        texts: Any,
         beam: int = 5,
         verbose: bool = False,
         skip_invalid_size_inputs: bool = False,
@@ -74,8 +74,8 @@ class BangHub(GeneratorHubInterface):  # type: ignore[misc]
             set_option(probe, name, options[name])
         results = self._with_options(chosen)._generate(tokens, beam, verbose, skip_invalid_size_inputs, options)
         written = [hypothesis for hypotheses in results for hypothesis in hypotheses]
-        for hypothesis, tokens in zip(written, self._on_cpu([h["tokens"] for h in written])):
-            hypothesis["text"] = self.decode(tokens)
+        for hypothesis, ids in zip(written, self._on_cpu([h["tokens"] for h in written])):
+            hypothesis["text"] = self.decode(ids)
         return results
 
     def sample(self, sentences: Any, beam: int = 1, verbose: bool = False, **options: Any) -> Union[str, List[str]]:

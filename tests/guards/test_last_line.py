@@ -63,7 +63,7 @@ MISTAKES = {  # what is typed, and the last line, where FILES stand for those of
     f"{GENERATE} --lm-path nope": "--lm-path nope: no such checkpoint",
     f"{TRAIN} --restore-file nope": "--restore-file nope: no such checkpoint",
     f"{without('--path', GENERATE)} --path nope": "--path nope: no such checkpoint",
-    f"{GENERATE} --decoding nra": "--decoding nra: choose one of ar, nar, .*; did you mean nar or ar.*",
+    f"{GENERATE} --decoding nra": "--decoding nra: choose one of ar, nar, .*; did you mean nar.*",
     f"{GENERATE} --lm-path MODEL": "--lm-path MODEL: not a language model",
     f"{GENERATE} --gen-subset nope": "Dataset not found: nope .*--gen-subset",
     f"{TRAIN} --restore-file TEXT": "--restore-file TEXT: not a whole checkpoint file.*",
