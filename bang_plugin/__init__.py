@@ -6,13 +6,15 @@ changed before one of the tasks is used, see ``guards/table.py``; a command line
 ``guards/last_line.py`` from here on.
 """
 
+from types import ModuleType
+
 from wrapt import when_imported
 
 __version__ = "0.1.0"
 
 
 @when_imported("fairseq")
-def _register(fairseq) -> None:
+def _register(fairseq: ModuleType) -> None:
     """Now, or later should the program import fairseq later: ``bang_plugin.evaluation`` can do without it."""
     from fairseq.tasks import TASK_REGISTRY
 

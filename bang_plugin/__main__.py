@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import sys
-from typing import List, Optional
+from typing import Any
 
 from .errors import BangError
 
@@ -14,12 +14,12 @@ COMMANDS = {
 }
 
 
-def main(argv: Optional[List[str]] = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Run a command; what its user can mend ends it with one line."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="bang", description="What fairseq's commands leave out.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    module = None
+    module: Any = None  # without a command, parsing ends the program
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, formatter_class=argparse.RawDescriptionHelpFormatter)
         if argv[:1] == [name]:  # the others are not imported, since some take seconds to

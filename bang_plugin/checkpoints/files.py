@@ -12,18 +12,20 @@ import contextvars
 import functools
 import pickle
 import re
-import typing
-from typing import Optional
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import omegaconf
 import torch
+from numpy._core import multiarray
 from torch import Tensor
 
 from ..errors import BangError, first_line
 from .integrity import check_configuration, check_whole
 
-ALLOWED_CLASSES = [
+ALLOWED_CLASSES: list[Any] = [
     argparse.Namespace,  # fairseq 0.9 and 0.10, the release
     omegaconf.DictConfig,
     omegaconf.ListConfig,
@@ -32,7 +34,7 @@ ALLOWED_CLASSES = [
     omegaconf.base.Metadata,
     collections.OrderedDict,
     collections.defaultdict,
-    typing.Any,
+    Any,
     dict,
     list,
     int,
@@ -40,8 +42,8 @@ ALLOWED_CLASSES = [
     np.ndarray,
     # of plain numbers alone: numpy takes an array's bytes for addresses if its dtype is said to hold objects
     *{type(np.dtype(code)) for code in "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]},
-    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),
-    *((np._core.multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("_core", "core")),
+    *((multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),
+    *((multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("_core", "core")),
 ]
 
 # whether the trainer that reads a checkpoint keeps a moving average, which fairseq starts only if the file has one
@@ -53,11 +55,11 @@ def allow_classes() -> None:
     torch.serialization.add_safe_globals(ALLOWED_CLASSES)
 
 
-def existing(load):
+def existing(load: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``load_model_ensemble_and_task``, with a line for a file that is not there."""
 
     @functools.wraps(load)
-    def load_model_ensemble_and_task(filenames, *args, **kwargs):
+    def load_model_ensemble_and_task(filenames: list[str], *args: Any, **kwargs: Any) -> Any:
         try:
             return load(filenames, *args, **kwargs)
         except OSError as error:
@@ -77,7 +79,7 @@ def existing(load):
 
 
 @contextlib.contextmanager
-def clear_errors(path):
+def clear_errors(path: str | Path) -> Iterator[None]:
     """Turn what can go wrong while a checkpoint is read into one line that names the file."""
     try:
         yield
@@ -97,14 +99,14 @@ def clear_errors(path):
         raise _unreadable(path, error) from error
 
 
-def guarded(load):
+def guarded(load: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``load_checkpoint_to_cpu``, checked."""
 
     @functools.wraps(load)
-    def load_checkpoint_to_cpu(path, *args, **kwargs):
+    def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         with clear_errors(path):
             check_whole(path)
-            state = load(path, *args, **kwargs)
+            state: dict[str, Any] = load(path, *args, **kwargs)
             _check_model(path, state)
             check_configuration(path, state)
             _forget_pretrained(state)
@@ -115,11 +117,11 @@ def guarded(load):
     return load_checkpoint_to_cpu
 
 
-def completed(upgrade):
+def completed(upgrade: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``_upgrade_state_dict``, which takes published files without a history of their training, too."""
 
     @functools.wraps(upgrade)
-    def _upgrade_state_dict(state):
+    def _upgrade_state_dict(state: dict[str, Any]) -> Any:
         if not state.get("optimizer_history") and "best_loss" not in state:
             unknown = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
             state["optimizer_history"] = [unknown]
@@ -132,7 +134,7 @@ def completed(upgrade):
     return _upgrade_state_dict
 
 
-def _tell_trainer(state) -> None:
+def _tell_trainer(state: dict[str, Any]) -> None:
     """Put what guards/resuming.py looks at where fairseq's trainer hands it on, on every process."""
     dictionary = (state.get("task_state") or {}).get("dictionary")
     if dictionary is not None:
@@ -141,25 +143,25 @@ def _tell_trainer(state) -> None:
         state["extra_state"].setdefault("ema", dict(state["model"]))
 
 
-def _check_model(path, state) -> None:
+def _check_model(path: str | Path, state: Any) -> None:
     model = state.get("model") if isinstance(state, dict) else None
     if not isinstance(model, dict) or not all(isinstance(value, Tensor) for value in model.values()):
         raise BangError(f"{path}: not a fairseq checkpoint (it has no 'model' part of named parameters)")
 
 
-def _unreadable(path, error) -> BangError:
+def _unreadable(path: str | Path, error: Exception) -> BangError:
     reason = first_line(error)
     return BangError(f"{path}: not a whole checkpoint file, perhaps cut short or damaged ({reason[:160]})")
 
 
-def _forget_pretrained(state: dict) -> None:
+def _forget_pretrained(state: dict[str, Any]) -> None:
     """A saved model needs the file that its training started from no longer."""
     for saved in (state.get("args"), (state.get("cfg") or {}).get("model")):
         if saved is not None and getattr(saved, "load_from_pretrained_model", None):
             saved.load_from_pretrained_model = None
 
 
-def _forget_traces(state: dict, overrides: Optional[dict]) -> None:
+def _forget_traces(state: dict[str, Any], overrides: dict[str, Any] | None) -> None:
     """What training was told to trace is not what a later command or a program wants to have written."""
     for saved in (state.get("args"), (state.get("cfg") or {}).get("task")):
         for option in {"print_trace", "trace_file"} - (overrides or {}).keys():
@@ -167,7 +169,7 @@ def _forget_traces(state: dict, overrides: Optional[dict]) -> None:
                 setattr(saved, option, None if option == "trace_file" else False)
 
 
-def read(path: str) -> dict:
+def read(path: str) -> dict[str, Any]:
     """A checkpoint as it was saved.
 
     Not through fairseq, which would want to know the architecture's and the task's names as well.
@@ -177,6 +179,6 @@ def read(path: str) -> dict:
     """
     with clear_errors(path):
         check_whole(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         _check_model(path, state)
     return state

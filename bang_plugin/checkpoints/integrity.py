@@ -4,6 +4,8 @@ import argparse
 import ast
 import os
 import zipfile
+from collections.abc import Iterator
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -49,7 +51,7 @@ def check_whole(path: str) -> None:
         )
 
 
-def check_configuration(path: str, state: dict) -> None:
+def check_configuration(path: str, state: dict[str, Any]) -> None:
     """Refuse calls where fairseq evaluates an option as Python; other options may look like what they want.
 
     Raises:
@@ -74,7 +76,7 @@ def is_call(text: str) -> bool:
         return True
 
 
-def _strings(name: str, value):
+def _strings(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """All (name, string) pairs of a configuration."""
     if isinstance(value, str):
         yield name, value

@@ -1,6 +1,10 @@
 """Parameters between checkpoints and models: names, sizes and position tables, ours and the official release's."""
 
+from typing import Any
+
 import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from torch import Tensor
 
 from ..data.dictionary import check_same
@@ -10,7 +14,7 @@ from .files import read
 POSITION_TABLES = ("encoder.embed_positions.weight", "decoder.embed_positions.weight")
 
 
-def known_fields(cfg, dataclass) -> dict:
+def known_fields(cfg: Any, dataclass: type[FairseqDataclass]) -> dict[str, Any]:
     """The fields of ``cfg`` that ``dataclass`` has; older or foreign checkpoints may hold others."""
     values = {name: getattr(cfg, name, None) for name in dataclass.__dataclass_fields__ if not name.startswith("_")}
     return {name: value for name, value in values.items() if value is not None}
@@ -29,7 +33,7 @@ def resize_positions(table: Tensor, size: int) -> Tensor:
     return torch.cat(copies)[:size]
 
 
-def adapt_parameters(state: dict, model, prefix: str = "") -> None:
+def adapt_parameters(state: dict[str, Tensor], model: BaseFairseqModel, prefix: str = "") -> None:
     """Turn parameters under the release's names and sizes into ``model``'s, in place.
 
     Raises:
@@ -51,7 +55,7 @@ def adapt_parameters(state: dict, model, prefix: str = "") -> None:
     _check_fit({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}, wanted)
 
 
-def _check_fit(state: dict, wanted: dict) -> None:
+def _check_fit(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     tokens = "encoder.embed_tokens.weight"
     if (
         tokens in state
@@ -77,7 +81,7 @@ def _check_fit(state: dict, wanted: dict) -> None:
         raise BangError(f"the checkpoint holds another architecture: {', '.join(parts)}")
 
 
-def load_pretrained(model, path: str, load_sep: bool = False) -> None:
+def load_pretrained(model: BaseFairseqModel, path: str, load_sep: bool = False) -> None:
     """Start ``model`` from a checkpoint's parameters (``--load-from-pretrained-model``).
 
     Raises:

@@ -11,7 +11,9 @@ start another training from it.
 
 import re
 import zipfile
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +26,8 @@ BY_NAME = {"last_epochs": r"checkpoint(\d+)\.pt", "last_updates": r"checkpoint_\
 KEPT = ("args", "cfg", "task_state", "criterion", "optimizer_history")  # optimizer_history: the number of updates
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="checkpoint files, or one folder of them")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="file to write")
     which = parser.add_mutually_exclusive_group()
@@ -38,7 +41,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--metric", metavar="NAME", help="with --best: refuse checkpoints of another metric")
 
 
-def run(args) -> None:
+def run(args: Namespace) -> None:
     """Write the average.
 
     Raises:
@@ -58,7 +61,7 @@ def run(args) -> None:
     print(f"{args.output}: the average of {', '.join(map(str, paths))}")
 
 
-def chosen(args) -> list:
+def chosen(args: Namespace) -> list[Path]:
     """The files that the options mean.
 
     Raises:
@@ -74,7 +77,7 @@ def chosen(args) -> list:
                 raise BangError(f"{path}: of a folder say which, with --last-epochs, --last-updates or --best")
             if not path.is_file():
                 raise BangError(f"{path}: no such checkpoint")
-        return args.inputs
+        return list(args.inputs)
     [(name, count)] = given.items()
     option = f"--{name.replace('_', '-')} {count}"
     if len(args.inputs) > 1 or not args.inputs[0].is_dir():
@@ -88,19 +91,20 @@ def chosen(args) -> list:
     return found[:count]
 
 
-def newest_first(folder: Path, pattern: str) -> list:
+def newest_first(folder: Path, pattern: str) -> list[Path]:
     """Files whose name matches, the greatest number in it first."""
-    matches = {path: re.fullmatch(pattern, path.name) for path in folder.iterdir()}
-    return sorted((path for path, match in matches.items() if match), key=lambda p: -int(matches[p][1]))
+    numbers = {path: int(match[1]) for path in folder.iterdir() if (match := re.fullmatch(pattern, path.name))}
+    return sorted(numbers, key=lambda path: -numbers[path])
 
 
-def best_first(folder: Path, metric) -> list:
+def best_first(folder: Path, metric: str | None) -> list[Path]:
     """Files that remember a value of ``--best-checkpoint-metric``, best first; of copies of one only one.
 
     Raises:
         BangError: if they go by different metrics, or by another than ``metric``.
     """
-    found, metrics = {}, {}
+    found: dict[int, tuple[float, Path]] = {}
+    metrics: dict[str, Path] = {}
     for path in sorted(folder.glob("checkpoint*.pt")):
         with clear_errors(path):
             # mapped: only what is looked at is read from the disk
@@ -118,7 +122,7 @@ def best_first(folder: Path, metric) -> list:
     return [path for _, path in sorted(found.values())]
 
 
-def average(paths) -> dict:
+def average(paths: list[Path]) -> dict[str, Any]:
     """The mean of all parameters, with what the newest of the checkpoints says of model and dictionary.
 
     Sums are in float64, results in the precision of the checkpoints; numbers that are no parameters (of integer
@@ -127,18 +131,19 @@ def average(paths) -> dict:
     Raises:
         BangError: if parameters or dictionaries differ, or a file cannot be read.
     """
-    total, newest, first = {}, None, None
+    total: dict[str, Tensor] = {}
+    first: dict[str, Any] = {}
+    newest: dict[str, Any] = {}
     for path in paths:
         state = read(str(path))
-        if first is None:
-            first = state
+        first = first or state
         _check_alike(paths[0], first, path, state)
         for name, value in state["model"].items():
             if value.is_floating_point():
                 total[name] = total[name].add_(value) if name in total else value.to(torch.float64, copy=True)
-        if newest is None or _updates(state) >= _updates(newest):
+        if not newest or _updates(state) >= _updates(newest):
             newest = state
-    made = {}  # a parameter that several names share is stored once, as it was
+    made: dict[Any, Tensor] = {}  # a parameter that several names share is stored once, as it was
 
     def mean(name: str, value: Tensor) -> Tensor:
         if name not in total:
@@ -148,7 +153,7 @@ def average(paths) -> dict:
             made[place] = (total[name] / len(paths)).to(value.dtype)
         return made[place]
 
-    extra = {"averaged": [path.name for path in paths]}
+    extra: dict[str, Any] = {"averaged": [path.name for path in paths]}
     if "train_iterator" in (newest.get("extra_state") or {}):
         extra["train_iterator"] = newest["extra_state"]["train_iterator"]
     return {
@@ -158,13 +163,13 @@ def average(paths) -> dict:
     }
 
 
-def _updates(state) -> int:
+def _updates(state: dict[str, Any]) -> int:
     history = state.get("optimizer_history") or [{}]
-    return history[-1].get("num_updates", 0)
+    return int(history[-1].get("num_updates", 0))
 
 
-def _check_alike(first_path, first, path, state) -> None:
-    def kinds(of):
+def _check_alike(first_path: Path, first: dict[str, Any], path: Path, state: dict[str, Any]) -> None:
+    def kinds(of: dict[str, Any]) -> dict[str, Any]:
         return {name: (tuple(value.shape), value.dtype) for name, value in of["model"].items()}
 
     ours, theirs = kinds(first), kinds(state)

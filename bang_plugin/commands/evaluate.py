@@ -18,8 +18,10 @@ The hypotheses are one per line, or what fairseq-generate printed. Metrics:
 """
 
 import json
+from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..evaluation import Number, Options, Score, count, pool, scores
 from ..evaluation.files import read_hypotheses, read_lines, read_references, same_length, write_whole
@@ -27,12 +29,12 @@ from ..evaluation.significance import Bootstrap, Comparison, paired_test
 from ..evaluation.tables import print_table
 
 
-def table(found: dict[str, Score], comparisons: dict[str, Comparison]) -> list[dict]:
+def table(found: dict[str, Score], comparisons: dict[str, Comparison]) -> list[dict[str, Any]]:
     """A row per number, with the columns that were asked for."""
     intervals = any(score.interval for score in found.values())
     rows = []
     for name, score in found.items():
-        row: dict = {"metric": name, "score": score.value}
+        row: dict[str, Any] = {"metric": name, "score": score.value}
         if intervals:
             low, high = score.interval or ("", "")
             row |= {"from": low, "to (95 %)": high}
@@ -43,7 +45,8 @@ def table(found: dict[str, Score], comparisons: dict[str, Comparison]) -> list[d
     return rows
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
     parser.add_argument("hypotheses", type=Path, help="text, or the output of fairseq-generate")
     parser.add_argument("--references", type=Path, nargs="+", required=True, metavar="FILE", help="one or several")
     parser.add_argument("--tab-references", action="store_true", help="several references on a line, between tabs")
@@ -64,7 +67,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores here too")
 
 
-def run(args) -> None:
+def run(args: Namespace) -> None:
     """Read, score, print and write what the command line asks for.
 
     Raises:
@@ -72,7 +75,7 @@ def run(args) -> None:
     """
     references = read_references(args.references, args.tab_references)
     sources = read_lines(args.sources) if args.sources else None
-    how: dict = {}
+    how: dict[str, object] = {}
     if sources:
         same_length(args.sources, sources, args.references[0], references)
         how["group"] = "source[last]"

@@ -12,7 +12,9 @@ fairseq-generate do the same with ``--bpe sentencepiece --sentencepiece-model sp
 import io
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import cast
 
 from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
 
@@ -60,7 +62,7 @@ def train(files: list[Path], model: Path, size: int) -> None:
     os.replace(part, model)
 
 
-def load(model: Path | None, vocab: Path | None, cased: bool = False):
+def load(model: Path | None, vocab: Path | None, cased: bool = False) -> Wordpiece | SentencepieceBPE:
     """The tokeniser, with fairseq's interface ``encode`` and ``decode``, text to text.
 
     Raises:
@@ -76,7 +78,8 @@ def load(model: Path | None, vocab: Path | None, cased: bool = False):
         raise BangError(f"{model}: not a sentencepiece model ({str(error).splitlines()[0]})") from error
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="train | encode | decode")
     for action, line in ACTIONS.items():
         command = actions.add_parser(action, help=line, description=line)
@@ -89,7 +92,7 @@ def add_arguments(parser) -> None:
             command.add_argument("--cased", action="store_true", help="word pieces keep upper case and accents")
 
 
-def run(args) -> None:
+def run(args: Namespace) -> None:
     """Train a model, or convert standard input to standard output.
 
     Raises:
@@ -102,6 +105,6 @@ def run(args) -> None:
         return
     convert = getattr(load(args.model, args.vocab, args.cased), args.action)
     # bytes that are not UTF-8 become U+FFFD, as in fairseq's commands under this plugin
-    sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")
+    cast(io.TextIOWrapper, sys.stdin).reconfigure(encoding="utf-8", errors="replace", newline="\n")
     for line in sys.stdin:
         print(convert(line.rstrip("\n")))

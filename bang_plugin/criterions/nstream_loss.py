@@ -3,12 +3,15 @@
 import hashlib
 import logging
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
 from omegaconf import II
+from torch import Tensor
 
 from ..errors import BangError
 from ..modules.chunked_cross_entropy import chunked_cross_entropy
@@ -20,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class NStreamLossConfig(FairseqDataclass):
+    """Options of :class:`NStreamLoss`."""
+
     ngram: int = II("model.ngram")
     nar_ratio: float = field(
         default=0.0, metadata={"help": "share of updates that train pure NAR: 0 streams only, 1 NAR only"}
@@ -41,7 +46,7 @@ class NStreamLossConfig(FairseqDataclass):
     seed: int = II("common.seed")
 
 
-def coin(*key) -> int:
+def coin(*key: object) -> int:
     """64 random bits that every worker draws alike for the same key."""
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "big")
 
@@ -73,15 +78,15 @@ class NStreamLoss(FairseqCriterion):
 
     def __init__(
         self,
-        task,
-        ngram=1,
-        nar_ratio=0.0,
-        ar_updates=0,
-        label_smoothing=0.0,
-        stream_weights=None,
-        anchors=0,
-        sentence_avg=False,
-        seed=1,
+        task: FairseqTask,
+        ngram: int = 1,
+        nar_ratio: float = 0.0,
+        ar_updates: int = 0,
+        label_smoothing: float = 0.0,
+        stream_weights: Optional[List[float]] = None,
+        anchors: int = 0,
+        sentence_avg: bool = False,
+        seed: int = 1,
     ):
         super().__init__(task)
         for name, value in (("--nar-ratio", nar_ratio), ("--label-smoothing", label_smoothing)):
@@ -103,10 +108,13 @@ class NStreamLoss(FairseqCriterion):
         self.stream_weights, self.anchors = {"ar": [1.0], "streams": weights}, anchors
         self._weight_of_stream = {mode: torch.tensor([0.0, *each]) for mode, each in self.stream_weights.items()}
         self.sentence_avg, self.seed = sentence_avg, seed
-        self._announced = None  # the phase that the log has told of
+        self._announced: Optional[int] = None  # the phase that the log has told of
 
-    def forward(self, model, sample, reduce=True):
-        """
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, float, dict[str, Any]]:
+        """The loss of one batch.
+
         Returns:
             the summed loss, its sample size and the values to log; in validation the loss and size whose quotient is
             the expected loss of this batch.
@@ -141,10 +149,14 @@ class NStreamLoss(FairseqCriterion):
             logger.info(f"phase {phase} of --ar-updates: trains {told} {everything}")
             self._announced = phase
 
-    def mode_loss(self, model, sample, mode: str):
+    def mode_loss(
+        self, model: BaseFairseqModel, sample: dict[str, Any], mode: str
+    ) -> tuple[Tensor, float, dict[str, Any]]:
         """Weighted sum of losses over one batch.
 
         Args:
+            model: the model.
+            sample: fairseq's batch.
             mode: ``streams`` (a chain of up to ``ngram`` masks after every anchor), ``ar`` (one mask after every
                 slot) or ``nar`` (one chain after the empty prefix).
 
@@ -176,7 +188,10 @@ class NStreamLoss(FairseqCriterion):
             )
         # as numbers and before the model runs: a mask is turned into them for each use, which a GPU is waited for
         counted = (streams.element > 0).flatten().nonzero().flatten()
-        pick = lambda rows: rows.flatten(0, 1).index_select(0, counted)
+
+        def pick(rows: Tensor) -> Tensor:
+            return rows.flatten(0, 1).index_select(0, counted)
+
         rows = {name: value for name, value in inputs.items() if name != "positions"}
         features, _ = model(**rows, streams=streams, features_only=True)
         stream = pick(streams.element)
@@ -203,14 +218,14 @@ class NStreamLoss(FairseqCriterion):
                 log |= nstream_metrics.statistics("all", nll, correct, everything)
         return loss, float(len(target)) if self.sentence_avg else size, log
 
-    def _stream_weights_on(self, device, mode: str) -> torch.Tensor:
+    def _stream_weights_on(self, device: torch.device, mode: str) -> Tensor:
         """Weights of streams 0 (which is none), 1, …, sent to a GPU once."""
         if self._weight_of_stream[mode].device != device:
             self._weight_of_stream[mode] = self._weight_of_stream[mode].to(device)
         return self._weight_of_stream[mode]
 
     @staticmethod
-    def sizes(every_chain, chains, weights) -> tuple[float, Extent]:
+    def sizes(every_chain: Tensor, chains: Tensor, weights: list[float]) -> tuple[float, Extent]:
         """The weight of all pairs and the extent of the chains that are computed, in one transfer from a GPU."""
         streams = torch.arange(1, len(weights) + 1, device=chains.device)
         pairs = (every_chain.unsqueeze(-1) >= streams).sum((0, 1))  # of each stream
@@ -218,17 +233,26 @@ class NStreamLoss(FairseqCriterion):
         return sum(weight * n for weight, n in zip(weights, told[3:])), Extent(*told[:3])
 
     @staticmethod
-    def chain_lengths(sample, real, longest: int):
-        """Elements of the chain after every slot: at most ``longest``, and never past the sentence (or, in
-        pretraining, the span, whose remaining length the sample gives), ``(batch, tgt_len)``."""
-        remaining = sample.get("remaining")
+    def chain_lengths(sample: dict[str, Any], real: Tensor, longest: int) -> Tensor:
+        """Elements of the chain after every slot, ``(batch, tgt_len)``.
+
+        At most ``longest``, and never past the sentence (or, in pretraining, the span, whose remaining length the
+        sample gives).
+        """
+        remaining: Optional[Tensor] = sample.get("remaining")
         if remaining is None:
             remaining = real.flip(1).cumsum(1).flip(1) * real
         return remaining.clamp(max=longest)
 
-    def pick_anchors(self, chains, sample, model):
-        """Keep ``--anchors`` random chains per sentence, and the weights that make their sum an unbiased estimate of
-        the sum over all; ``(batch, tgt_len)`` each."""
+    def pick_anchors(
+        self, chains: Tensor, sample: dict[str, Any], model: BaseFairseqModel
+    ) -> tuple[Tensor, Tensor]:
+        """Keep ``--anchors`` random chains per sentence.
+
+        Returns:
+            their lengths, 0 for the others, and the weights that make their sum an unbiased estimate of the sum over
+            all; ``(batch, tgt_len)`` each.
+        """
         exists = chains > 0
         # the sentence numbers make the draw differ between workers
         key = coin("anchors", self.seed, model.num_updates, sample["id"].tolist())
@@ -242,11 +266,13 @@ class NStreamLoss(FairseqCriterion):
         return chains * (rank < self.anchors), weight.expand_as(chains)
 
     @staticmethod
-    def reduce_metrics(logging_outputs) -> None:
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        """See :func:`nstream_metrics.reduce`."""
         nstream_metrics.reduce(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
+        """Yes: the totals need no single batch, so that workers may add up theirs."""
         return True
 
 

@@ -2,16 +2,18 @@
 
 import math
 from functools import partial
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from fairseq import metrics, utils
+from fairseq.logging.meters import MetersDict
+from torch import Tensor
 
 MODES = ("ar", "streams", "nar")  # what an update may train
 SUMMED = ("batches", "phase", "loss", "size", "share", "nll", "correct", "pairs")  # what a name ends in
 
 
-def statistics(name: str, nll, correct, counted) -> dict:
+def statistics(name: str, nll: Tensor, correct: Tensor, counted: Tensor) -> dict[str, Tensor]:
     """Sums over the pairs ``counted``, left on their device."""
     return {
         f"{name}_nll": (nll * counted).sum(),
@@ -20,8 +22,8 @@ def statistics(name: str, nll, correct, counted) -> dict:
     }
 
 
-def reduce(logging_outputs) -> None:
-    """Log, all in base 2 and accuracy in percent:
+def reduce(logging_outputs: list[dict[str, Any]]) -> None:
+    """Log what the batches of an update or of a validation add up to, all in base 2 and accuracy in percent.
 
     - ``loss``: the expected loss of an update;
     - ``nll_loss`` and ``ppl``: of AR, as fairseq's other models have them, or of NAR where it alone is trained;
@@ -51,9 +53,9 @@ def reduce(logging_outputs) -> None:
         metrics.log_scalar(f"{name}_accuracy", 100.0 * total[f"{name}_correct"] / pairs, pairs, round=2)
 
 
-def _totals(logging_outputs) -> dict:
+def _totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Any]:
     """Sums over batches and workers, fetched from their device in one go."""
-    total = {}
+    total: dict[str, Any] = {}
     for log in logging_outputs:
         for key in log:
             if key.rpartition("_")[2] in SUMMED:
@@ -64,19 +66,19 @@ def _totals(logging_outputs) -> dict:
     return total
 
 
-def _mean(meters, key: str) -> Optional[float]:
+def _mean(meters: MetersDict, key: str) -> Optional[float]:
     """What a meter holds, or None if nothing was logged since it was reset."""
     return meters[key].avg if key in meters and meters[key].val is not None else None
 
 
-def _expected_loss(meters) -> Optional[float]:
+def _expected_loss(meters: MetersDict) -> Optional[float]:
     """Of the kinds of update that were logged, weighted by their shares."""
-    parts = [(_mean(meters, f"_{mode}_share"), _mean(meters, f"_{mode}_loss")) for mode in MODES]
-    parts = [(share, loss) for share, loss in parts if loss is not None]
+    logged = [(_mean(meters, f"_{mode}_share"), _mean(meters, f"_{mode}_loss")) for mode in MODES]
+    parts = [(share, loss) for share, loss in logged if share is not None and loss is not None]
     total = sum(share for share, _ in parts)
     return round(sum(share * loss for share, loss in parts) / total, 3) if total else None
 
 
-def _perplexity(meters, nll: str) -> Optional[float]:
+def _perplexity(meters: MetersDict, nll: str) -> Optional[float]:
     mean = _mean(meters, nll)
     return None if mean is None else utils.get_perplexity(mean)

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 from fairseq.data import Dictionary
 
@@ -17,7 +19,7 @@ class BertDictionary(Dictionary):
     ``nspecial`` is 999, the end of BERT's block of reserved symbols, as in the release.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(**BERT_SPECIAL, add_special_symbols=False)
         self.bos_word, self.pad_word, self.eos_word, self.unk_word = (
             BERT_SPECIAL[name] for name in ("bos", "pad", "eos", "unk")
@@ -25,7 +27,8 @@ class BertDictionary(Dictionary):
 
     @classmethod
     def load(cls, path: str) -> "BertDictionary":
-        """
+        """Read a vocabulary file.
+
         Raises:
             BangError: if a special symbol is missing or a symbol occurs twice, naming file and line.
         """
@@ -45,12 +48,12 @@ class BertDictionary(Dictionary):
         d.nspecial = min(999, len(d))
         return d
 
-    def save(self, f):
+    def save(self, f: str | TextIO) -> None:
         """Write all symbols, special ones included, so that loading gives the same indices."""
         self._save(f, zip(self.symbols, self.count))
 
 
-def read_symbols(path: str):
+def read_symbols(path: str) -> Iterator[tuple[str, int]]:
     """Yield (symbol, count) of a dictionary file; the count is 1 where the line has none.
 
     Raises:
@@ -86,15 +89,18 @@ def load_dictionary(path: str) -> Dictionary:
         raise BangError(f"{path}: {error}") from error
 
 
-def identity(dictionary: Dictionary) -> dict:
+def identity(dictionary: Dictionary) -> dict[str, Any]:
     """What checkpoints remember of the dictionary that their parameters belong to."""
     return {"types": len(dictionary), "sha256": fingerprint(dictionary)}
 
 
-def check_same(theirs, dictionary: Dictionary, name: str) -> None:
-    """
+def check_same(theirs: dict[str, Any] | None, dictionary: Dictionary, name: str) -> None:
+    """Compare the dictionary of a checkpoint with that of the data.
+
     Args:
-        theirs: :func:`identity` of the dictionary of the checkpoint ``name``, or None if it does not tell.
+        theirs: :func:`identity` of the checkpoint's, or None if it does not tell.
+        dictionary: of the data.
+        name: of the checkpoint.
 
     Raises:
         BangError: if that is another dictionary.

@@ -1,6 +1,7 @@
 """BANG's pretraining samples: masked spans that the decoder has to write (paper section 3.1)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from ..errors import BangError
 
 @dataclass(frozen=True)
 class SpanMasking:
-    """Which tokens are masked. In every ``block`` tokens, from the second token of a sample on, one contiguous
-    span of ``int(ratio * block)`` tokens at a random place.
+    """Which tokens are masked.
+
+    In every ``block`` tokens, from the second token of a sample on, one contiguous span of ``int(ratio * block)``
+    tokens at a random place.
 
     Attributes:
         block: tokens per span.
@@ -30,7 +33,7 @@ class SpanMasking:
     mask_prob: float = 0.8
     random_prob: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.block < 1:
             raise BangError(f"--mask-block must be at least 1 token, not {self.block}")
         if not 0 < self.ratio <= 1:
@@ -72,7 +75,7 @@ class SpanMaskingDataset(FairseqDataset):
         seed: of the draws.
     """
 
-    def __init__(self, dataset, masking: SpanMasking, pad: int, seed: int):
+    def __init__(self, dataset: FairseqDataset, masking: SpanMasking, pad: int, seed: int):
         self.dataset, self.sizes = dataset, np.asarray(dataset.sizes)
         self.masking, self.pad, self.seed = masking, pad, seed
         self.epoch = 1
@@ -81,20 +84,24 @@ class SpanMaskingDataset(FairseqDataset):
         return len(self.dataset)
 
     def set_epoch(self, epoch: int) -> None:
+        """Draw the spans of this epoch from now on."""
         self.epoch = epoch
 
     def num_tokens(self, index: int) -> int:
-        return self.sizes[index]
+        """Tokens of a sample, by which fairseq fills batches."""
+        return int(self.sizes[index])
 
-    def num_tokens_vec(self, indices):
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        """Tokens of several samples."""
         return self.sizes[indices]
 
-    def filter_indices_by_size(self, indices, max_sizes):
+    def filter_indices_by_size(self, indices: np.ndarray, max_sizes: Any) -> tuple[np.ndarray, list[int]]:
         """None is too long: the task refuses blocks that the model has no positions for."""
         return indices, []
 
-    def __getitem__(self, index: int) -> dict:
-        """
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One sample, as 1-dimensional tensors.
+
         Returns:
             ``source`` with masks; ``target``: the spans, one after the other; ``prev``: the token before each
             target; ``positions``: the table index of ``prev`` (its place in the text); ``remaining``: how many
@@ -118,12 +125,12 @@ class SpanMaskingDataset(FairseqDataset):
             "remaining": torch.cat(remaining) if remaining else place,
         }
 
-    def collater(self, samples: list) -> dict:
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """fairseq batch; ``net_input`` also holds ``positions``, the batch ``remaining``, ``(batch, tgt_len)`` each."""
         if not samples:
             return {}
 
-        def merge(key, pad):
+        def merge(key: str, pad: int) -> Tensor:
             return data_utils.collate_tokens([s[key] for s in samples], pad)
 
         target = merge("target", self.pad)
@@ -141,5 +148,6 @@ class SpanMaskingDataset(FairseqDataset):
             "remaining": merge("remaining", 0),
         }
 
-    def ordered_indices(self):
+    def ordered_indices(self) -> np.ndarray:
+        """Shortest first, those of one length in random order."""
         return np.lexsort([np.random.permutation(len(self)), self.sizes])

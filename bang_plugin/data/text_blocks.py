@@ -23,7 +23,7 @@ class TextBlocks(FairseqDataset):
         BangError: if there is no text.
     """
 
-    def __init__(self, lines, longest: int, pad: int, eos: int, break_mode: str):
+    def __init__(self, lines: FairseqDataset, longest: int, pad: int, eos: int, break_mode: str):
         if not np.any(lines.sizes > 1):  # an end symbol alone is an empty line
             raise BangError("no text: every line is empty")
         self.blocks = TokenBlockDataset(lines, lines.sizes, longest, pad, eos, break_mode)

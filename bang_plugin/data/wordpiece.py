@@ -13,6 +13,8 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[X_SEP]", "[MASK]")
 
 @dataclass
 class WordpieceConfig(FairseqDataclass):
+    """Options of :class:`Wordpiece`."""
+
     wordpiece_vocab: str = field(default="???", metadata={"help": "BERT vocabulary file, a symbol per line"})
     wordpiece_cased: bool = field(default=False, metadata={"help": "keep upper case and accents"})
 
@@ -49,4 +51,5 @@ class Wordpiece:
         return f" {pieces}".replace(" ##", "").strip()
 
     def is_beginning_of_word(self, piece: str) -> bool:
+        """Whether a piece does not go on with a word; fairseq masks whole words by it."""
         return not piece.startswith("##")

@@ -11,11 +11,12 @@ from tqdm import tqdm
 class Signature:
     """How a number was computed, as one line like sacrebleu's: ``bleu_4|sacrebleu:2.6.0|tok:13a|…``."""
 
-    def __init__(self, metric: str, **settings):
+    def __init__(self, metric: str, **settings: object):
         self.metric = metric
         self.settings = settings
 
-    def extended(self, **settings) -> "Signature":
+    def extended(self, **settings: object) -> "Signature":
+        """The same with more settings."""
         return Signature(self.metric, **{**self.settings, **settings})
 
     def __str__(self) -> str:
@@ -38,6 +39,7 @@ class Options:
 
     @property
     def case(self) -> str:
+        """``lc`` or ``mixed``, as signatures have it."""
         return "lc" if self.lowercase else "mixed"
 
 
@@ -73,13 +75,13 @@ class Score:
 
 def ratio(total: np.ndarray) -> float:
     """Percent of the first count in the second."""
-    return 100 * total[0] / total[1] if total[1] else 0.0
+    return float(100 * total[0] / total[1]) if total[1] else 0.0
 
 
 def mean(signature: Signature, values: Iterable[float]) -> Number:
     """The mean of one value in [0, 1] per sentence."""
-    values = np.asarray(list(values), dtype=float)
-    return Number(signature, np.stack([values, np.ones_like(values)], axis=1), ratio)
+    each = np.asarray(list(values), dtype=float)
+    return Number(signature, np.stack([each, np.ones_like(each)], axis=1), ratio)
 
 
 def progress(hypotheses: list[str], references: list[list[str]], metric: str) -> Iterable[tuple[str, list[str]]]:

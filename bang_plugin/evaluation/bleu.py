@@ -2,13 +2,14 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import nltk
 import numpy as np
 import sacrebleu
 from nltk.translate.bleu_score import SmoothingFunction
 from nltk.translate.bleu_score import sentence_bleu as nltk_sentence_bleu
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from ..errors import BangError
 from .base import Number, Options, Signature, mean, progress
@@ -61,7 +62,16 @@ class EarlySmoothing(SmoothingFunction):
     matches, more than one, where later ones give it ``log(length) / (k * 2^i)``, far less.
     """
 
-    def method4(self, p_n, references, hypothesis, hyp_len=None, *args, **kwargs):
+    def method4(
+        self,
+        p_n: list[Any],
+        references: list[list[str]],
+        hypothesis: list[str],
+        hyp_len: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> list[float]:
+        """The precisions ``p_n`` (nltk's fractions) smoothed; nltk's methods 5 to 7 build on it."""
         length = hyp_len or len(hypothesis)
         return [p if p.numerator else (n + self.k / math.log(length)) / p.denominator for n, p in enumerate(p_n)]
 
@@ -85,7 +95,7 @@ def glge_bleu(hypotheses: list[str], references: list[list[str]], options: Optio
 def smoothed(
     name: str,
     smoothing: SmoothingFunction,
-    how: dict,
+    how: dict[str, str],
     hypotheses: list[str],
     references: list[list[str]],
     options: Options,
@@ -94,11 +104,11 @@ def smoothed(
     values: dict[int, list[float]] = {1: [], 2: []}
     for hypothesis, alternatives in progress(hypotheses, references, name):
         tokens = hypothesis.split()
-        alternatives = [reference.split() for reference in alternatives]
+        others = [reference.split() for reference in alternatives]
         for n in values:
             weights = [1 / n] * n + [0] * (4 - n)
             try:
-                values[n].append(float(nltk_sentence_bleu(alternatives, tokens, weights, smoothing.method7)))
+                values[n].append(float(nltk_sentence_bleu(others, tokens, weights, smoothing.method7)))
             except ZeroDivisionError:  # the early smoothing of a single token; GLGE's script counts it as 0
                 values[n].append(0.0)
     how = {**how, "tok": "split", "case": options.case, "agg": "mean"}

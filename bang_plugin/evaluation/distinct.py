@@ -20,4 +20,5 @@ def distinct(hypotheses: list[str], references: list[list[str]], options: Option
 
 
 def ngrams(tokens: list[str], n: int) -> list[tuple[str, ...]]:
+    """All runs of ``n`` tokens."""
     return list(zip(*(tokens[i:] for i in range(n))))

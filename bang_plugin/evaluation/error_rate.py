@@ -44,6 +44,7 @@ def exact_match(hypotheses: list[str], references: list[list[str]], options: Opt
 
 
 def hits(hypotheses: list[str], references: list[list[str]]) -> list[bool]:
+    """Whether each text equals one of its references, apart from the width of blanks."""
     return [
         text.split() in [other.split() for other in alternatives] for text, alternatives in zip(hypotheses, references)
     ]

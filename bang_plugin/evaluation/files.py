@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 from ..errors import BangError
@@ -74,8 +74,9 @@ def read_references(paths: list[Path], tab_separated: bool = False) -> list[list
     return references
 
 
-def same_length(left: Path, left_lines: list, right: Path, right_lines: list) -> None:
-    """
+def same_length(left: Path, left_lines: Sized, right: Path, right_lines: Sized) -> None:
+    """Check that two files have as many sentences.
+
     Raises:
         BangError: naming both files and counts, if they differ.
     """

@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 import weakref
 from pathlib import Path
+from typing import IO, cast
 
 import nltk
 import numpy as np
@@ -31,11 +32,13 @@ def meteor(hypotheses: list[str], references: list[list[str]], options: Options)
 class NoSynonyms:
     """Stands for WordNet where its data are missing."""
 
-    def synsets(self, word: str) -> list:
+    def synsets(self, word: str) -> list[str]:
+        """None, of any word."""
         return []
 
 
 def by_nltk(hypotheses: list[str], references: list[list[str]]) -> Number:
+    """Mean METEOR of nltk, with WordNet's synonyms if its data are there."""
     try:
         wordnet.ensure_loaded()
         lexicon, match = wordnet, "exact+stem+wordnet"
@@ -50,13 +53,19 @@ def by_nltk(hypotheses: list[str], references: list[list[str]]) -> Number:
 
 
 def by_jar(hypotheses: list[str], references: list[list[str]], jar: Path) -> Number:
+    """METEOR 1.5 over the corpus.
+
+    Raises:
+        BangError: if the jar cannot be run.
+    """
     program = MeteorProgram(jar)
     rows = [program.counts(*pair) for pair in progress(hypotheses, references, "METEOR")]
     how = {"jar": jar.name, "options": "-l en -norm", "tok": "norm", "case": "lc", "agg": "corpus"}
     return Number(Signature("meteor15", **how), np.array(rows), program.score)
 
 
-def end(process: subprocess.Popen) -> None:
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a process and close its pipes."""
     process.kill()
     process.communicate()
 
@@ -85,17 +94,21 @@ class MeteorProgram:
             )
         except FileNotFoundError:
             raise BangError("--meteor-jar needs java, which is not on the PATH") from None
+        # pipes, as asked for above
+        self.stdin, self.stdout = cast(IO[str], self.process.stdin), cast(IO[str], self.process.stdout)
         weakref.finalize(self, end, self.process)
 
     def ask(self, question: str) -> str:
+        """Send a line; return the first line of what it answers."""
         try:
-            self.process.stdin.write(question + "\n")
+            self.stdin.write(question + "\n")
         except BrokenPipeError:
             pass  # why it ended is in its complaints
         return self.answer()
 
     def answer(self) -> str:
-        line = self.process.stdout.readline()
+        """The next line of what it answers."""
+        line = self.stdout.readline()
         if not line:
             self.complaints.seek(0)
             said = self.complaints.read().decode(errors="replace").split("\n")

@@ -45,7 +45,7 @@ def sentences(text: str) -> str:
 
 
 def best_f1(
-    types: dict[str, str], stem: bool, how: dict, hypotheses: list[str], references: list[list[str]]
+    types: dict[str, str], stem: bool, how: dict[str, str], hypotheses: list[str], references: list[list[str]]
 ) -> list[Number]:
     """Mean F1 of rouge-score's ``types``, which map its names to ours."""
     scorer = RougeScorer(list(types), use_stemmer=stem)

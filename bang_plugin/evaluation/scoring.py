@@ -16,6 +16,8 @@ def evaluate(
     """Score hypotheses against one or several references each.
 
     Args:
+        hypotheses: one per sentence.
+        references: one or several of each sentence.
         metrics: names from ``METRICS``; one may give several numbers.
         options: how texts are compared; sacrebleu's defaults if left out.
         bootstrap: ask for 95 % intervals, drawn this way.
@@ -46,13 +48,13 @@ def count(
     return {number.signature.metric: number for number in numbers}
 
 
-def scores(numbers: dict[str, Number], bootstrap: Bootstrap | None, **how) -> dict[str, Score]:
+def scores(numbers: dict[str, Number], bootstrap: Bootstrap | None, **how: object) -> dict[str, Score]:
     """Scores of numbers, with intervals if a bootstrap is given; ``how`` joins their signatures."""
     found = {}
     for name, number in numbers.items():
         signature = number.signature.extended(**how)
         interval = bootstrap.interval(number) if bootstrap else None
-        if interval:
+        if bootstrap and interval:
             signature = signature.extended(bs=bootstrap.samples, seed=bootstrap.seed)
         found[name] = Score(number.total(), str(signature), interval)
     return found

@@ -21,7 +21,7 @@ class Bootstrap:
     samples: int = 1000
     seed: int = 12345
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.samples < 1 or self.seed < 0:
             raise BangError(f"cannot draw {self.samples} bootstrap samples with seed {self.seed}")
 

@@ -5,13 +5,19 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from fairseq import checkpoint_utils, metrics
-from omegaconf import OmegaConf
+from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import BangError
+
+if TYPE_CHECKING:
+    from fairseq.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +28,7 @@ NO_METRICS = ("wps", "wpb", "bsz")  # speeds and sizes, logged beside them
 IRRELEVANT = {"seed", "anchors", "ar_updates", "print_trace", "trace_file", "eval_bleu_print_samples"}
 
 
-def guarded(load_checkpoint):
+def guarded(load_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``load_checkpoint``, which every training calls once before it starts; others' tasks are left alone.
 
     Raises:
@@ -30,7 +36,7 @@ def guarded(load_checkpoint):
     """
 
     @functools.wraps(load_checkpoint)
-    def load(cfg, trainer, **kwargs):
+    def load(cfg: DictConfig, trainer: "Trainer", **kwargs: Any) -> Any:
         if not hasattr(trainer.task, "objective"):
             return load_checkpoint(cfg, trainer, **kwargs)
         _forget_best()
@@ -46,7 +52,7 @@ def guarded(load_checkpoint):
     return load
 
 
-def counted(validate):
+def counted(validate: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq-train's ``validate``: while ``--ar-updates`` train AR alone, its values are logged and count for nothing.
 
     They are of all that will be trained, most of which is not yet: they choose no best checkpoint, end no training and
@@ -54,7 +60,7 @@ def counted(validate):
     """
 
     @functools.wraps(validate)
-    def guarded_validate(cfg, trainer, *args, **kwargs):
+    def guarded_validate(cfg: DictConfig, trainer: "Trainer", *args: Any, **kwargs: Any) -> Any:
         losses = validate(cfg, trainer, *args, **kwargs)
         ar_updates = _ar_updates(trainer)
         return [None] * len(losses) if ar_updates and trainer.get_num_updates() <= ar_updates else losses
@@ -62,18 +68,18 @@ def counted(validate):
     return guarded_validate
 
 
-def _ar_updates(trainer) -> int:
+def _ar_updates(trainer: "Trainer") -> int:
     return getattr(trainer.get_criterion(), "ar_updates", 0)
 
 
-def _warn_of_no_best(trainer) -> None:
+def _warn_of_no_best(trainer: "Trainer") -> None:
     """AR alone to the end: the last checkpoint is all that there will be."""
     ar_updates, last = _ar_updates(trainer), trainer.cfg.optimization.max_update
     if 0 < last <= ar_updates:
         logger.warning(f"--ar-updates {ar_updates}: --max-update {last} ends before anything but AR is trained")
 
 
-def _check_validation(cfg, trainer) -> None:
+def _check_validation(cfg: DictConfig, trainer: "Trainer") -> None:
     """Validate on one sentence of each set, and see what is logged."""
     if trainer.cfg.dataset.disable_validation:
         for option in ("patience", "keep_best_checkpoints"):
@@ -98,7 +104,7 @@ def _check_validation(cfg, trainer) -> None:
         raise BangError(f"--best-checkpoint-metric {metric}: more is better; add --maximize-best-checkpoint-metric")
 
 
-def _logged(trainer, task, subset: str) -> list:
+def _logged(trainer: "Trainer", task: FairseqTask, subset: str) -> list[str]:
     """The metrics that validation logs, found out on the last sentence, which is a longest one."""
     batches = trainer.get_valid_iterator(subset).frozen_batches
     if not len(batches):
@@ -113,7 +119,7 @@ def _logged(trainer, task, subset: str) -> list:
     return [name for name in logged.get_smoothed_values() if name not in NO_METRICS]
 
 
-def _objective(trainer) -> dict:
+def _objective(trainer: "Trainer") -> dict[str, Any]:
     """All that has to be the same for two values of the metric to be comparable, as plain data."""
     cfg, metric = trainer.cfg, trainer.cfg.checkpoint.best_checkpoint_metric
     if metric.endswith("bleu"):
@@ -127,18 +133,21 @@ def _objective(trainer) -> dict:
     return {name: value for name, value in how.items() if name not in IRRELEVANT}
 
 
-def _given(objective):
+def _given(objective: dict[str, Any] | None) -> dict[str, Any] | None:
     """Without what is None: earlier checkpoints do not know newer options."""
     return objective and {name: value for name, value in objective.items() if value is not None}
 
 
-def _plain(cfg) -> dict:
+def _plain(cfg: argparse.Namespace | DictConfig) -> dict[str, Any]:
     if isinstance(cfg, argparse.Namespace):  # of fairseq's older criterions and tasks: the whole command line
         return {"_name": getattr(cfg, "_name", None)}
-    return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    return plain
 
 
-def _begin_anew(cfg, trainer, theirs, ours: dict) -> None:
+def _begin_anew(
+    cfg: DictConfig, trainer: "Trainer", theirs: dict[str, Any] | None, ours: dict[str, Any] | None
+) -> None:
     """Forget the best of another objective; its files are kept under other names."""
     found = _forget_best()
     plateau = getattr(trainer.lr_scheduler, "lr_scheduler", None)
@@ -150,7 +159,7 @@ def _begin_anew(cfg, trainer, theirs, ours: dict) -> None:
     names = [file.name.replace("best", "earlier_best", 1) for file in files]
     for file, name in zip(files, names):
         os.replace(file, file.with_name(name))
-    if theirs is None:
+    if theirs is None or ours is None:
         why = "the checkpoint does not tell how it was validated"
     else:
         changed = [name for name in sorted(theirs.keys() & ours.keys()) if theirs[name] != ours[name]]

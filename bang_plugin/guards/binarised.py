@@ -7,9 +7,12 @@ dictionary's fingerprint beside every file, and data are checked where they are 
 import functools
 import json
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from fairseq.data import indexed_dataset
+from fairseq.binarizer import Binarizer
+from fairseq.data import Dictionary, indexed_dataset
 
 from ..data.dictionary import fingerprint
 from ..errors import BangError
@@ -22,11 +25,19 @@ def note_path(prefix: str) -> str:
     return f"{prefix}.dictionary.json"
 
 
-def guarded_write(multiprocess_dataset):
+def guarded_write(multiprocess_dataset: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``FileBinarizer.multiprocess_dataset``, which leaves the fingerprint beside its file."""
 
     @functools.wraps(multiprocess_dataset)
-    def guarded(cls, input_file, dataset_impl, binarizer, output_prefix, *args, **kwargs):
+    def guarded(
+        cls: type,
+        input_file: str,
+        dataset_impl: str,
+        binarizer: Binarizer,
+        output_prefix: str,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         if dataset_impl == "fasta":
             raise BangError("--dataset-impl fasta: fairseq-preprocess cannot write it; leave the option out")
         summary = multiprocess_dataset(cls, input_file, dataset_impl, binarizer, output_prefix, *args, **kwargs)
@@ -41,11 +52,11 @@ def guarded_write(multiprocess_dataset):
     return guarded
 
 
-def guarded_load(load):
+def guarded_load(load: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``load_indexed_dataset``, checked."""
 
     @functools.wraps(load)
-    def load_indexed_dataset(path, dictionary=None, *args, **kwargs):
+    def load_indexed_dataset(path: str, dictionary: Dictionary | None = None, *args: Any, **kwargs: Any) -> Any:
         try:
             dataset = load(path, dictionary, *args, **kwargs)
         except Exception as error:  # damaged bytes surface as almost anything
@@ -79,11 +90,11 @@ class MappedDataset(indexed_dataset.IndexedCachedDataset):
         self.cache_index = self.data_offsets
 
 
-def mapped(make_dataset):
+def mapped(make_dataset: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``make_dataset``, with :class:`MappedDataset`."""
 
     @functools.wraps(make_dataset)
-    def guarded(path, impl, fix_lua_indexing=False, dictionary=None):
+    def guarded(path: str, impl: str, fix_lua_indexing: bool = False, dictionary: Dictionary | None = None) -> Any:
         if impl in ("lazy", "cached") and indexed_dataset.IndexedDataset.exists(path):
             return MappedDataset(path, fix_lua_indexing)
         return make_dataset(path, impl, fix_lua_indexing, dictionary)
@@ -91,8 +102,9 @@ def mapped(make_dataset):
     return guarded
 
 
-def _check(prefix: str, sizes, dtype, dictionary, first: int = 0) -> None:
-    """
+def _check(prefix: str, sizes: np.ndarray, dtype: np.dtype[Any], dictionary: Dictionary | None, first: int = 0) -> None:
+    """Compare a file with its index and with the dictionary.
+
     Args:
         prefix: of the file.
         sizes: tokens in each sentence.
@@ -119,7 +131,7 @@ def _check(prefix: str, sizes, dtype, dictionary, first: int = 0) -> None:
             )
 
 
-def check_note(prefix: str, dictionary) -> bool:
+def check_note(prefix: str, dictionary: Dictionary) -> bool:
     """Whether ``prefix``.bin was made with ``dictionary``, by the note beside it; False without a note about its bytes.
 
     Raises:

@@ -11,8 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import table
 
-READ = ("data", "finetune_from_model", "load_from_pretrained_model", "restore_file", "quantization_config_path")
-READ += ("sentencepiece_model", "wordpiece_vocab", "bpe_codes")
+READ = {
+    *("data", "finetune_from_model", "load_from_pretrained_model", "restore_file", "quantization_config_path"),
+    *("sentencepiece_model", "wordpiece_vocab", "bpe_codes"),
+}
 IN_SAVE_DIR = "checkpoint_last.pt"  # fairseq looks for a --restore-file of this name there
 
 

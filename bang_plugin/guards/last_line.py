@@ -11,6 +11,9 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable, Collection, Iterator
+from types import FrameType, TracebackType
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from .. import errors
 
 SWITCH = "BANG_TRACEBACK"
+ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
 IN_A_WORKER = re.compile(r"^bang_plugin\.errors\.BangError: (.*)$", re.M)  # in what torch says of a started process
 
 
@@ -31,8 +35,8 @@ class Raised:
     Its methods raise LookupError for what is not known.
     """
 
-    def __init__(self, error: BaseException, cfg=None):
-        self.error = error
+    def __init__(self, error: BaseException, cfg: DictConfig | None = None):
+        self.error: Any = error  # whose attributes depend on its class
         self._frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         self.where = " > ".join(map(_name, self._frames))
         self._typed, self._configured = list(_typed(sys.argv[1:])), list(_configured("", cfg))
@@ -47,7 +51,7 @@ class Raised:
         """Its message, in one line."""
         return " ".join(str(self.error).split())
 
-    def local(self, function: str, name: str):
+    def local(self, function: str, name: str) -> Any:
         """The value of a variable in the last frame of ``module:function``."""
         for frame in reversed(self._frames):
             if _name(frame) == function:
@@ -108,14 +112,14 @@ def _plain(option: str) -> str:
     return option.lstrip("-").rpartition(".")[2].replace("_", "-")
 
 
-def _name(frame) -> str:
+def _name(frame: FrameType) -> str:
     names = frame.f_globals
     spec = names.get("__spec__")  # python -m fairseq_cli.train is called __main__
     module = spec.name if names.get("__name__") == "__main__" and spec else names.get("__name__")
     return f"{module}:{frame.f_code.co_name}"
 
 
-def _typed(arguments: list[str]):
+def _typed(arguments: list[str]) -> Iterator[tuple[str, str]]:
     """(name, value) of a command line: ``--name value``, ``--name=value``, Hydra's ``part.name=value``, ``value``."""
     name = ""
     for argument in arguments:
@@ -129,7 +133,7 @@ def _typed(arguments: list[str]):
             name = ""
 
 
-def _configured(prefix: str, value):
+def _configured(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
     """(name, value) of all that a configuration holds."""
     if isinstance(value, DictConfig):
         value = OmegaConf.to_container(value, resolve=False, enum_to_str=True)
@@ -141,7 +145,7 @@ def _configured(prefix: str, value):
         yield flag(prefix), str(value)
 
 
-def explain(error: BaseException, cfg=None) -> str | None:
+def explain(error: BaseException, cfg: DictConfig | None = None) -> str | None:
     """What the user can do about an error, in one line; None if it is a fault of the code.
 
     Args:
@@ -165,7 +169,7 @@ def explain(error: BaseException, cfg=None) -> str | None:
     return None
 
 
-def wrapped(main, cfg, *args, **kwargs):
+def wrapped(main: Callable[..., Any], cfg: DictConfig, *args: Any, **kwargs: Any) -> Any:
     """``main(cfg, …)``, which raises a :class:`BangError` for every mistake of the user's.
 
     So one of several processes can tell the one that started it what its user should know.
@@ -179,10 +183,10 @@ def wrapped(main, cfg, *args, **kwargs):
         raise errors.BangError(line) from error
 
 
-def hook(previous):
+def hook(previous: ExceptHook) -> ExceptHook:
     """An excepthook that prints one line where there is one, and leaves all else to ``previous``."""
 
-    def excepthook(kind, error, trace):
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         line = explain(error)
         if line is None or os.environ.get(SWITCH, "0") != "0":
             previous(kind, error, trace)
@@ -191,7 +195,7 @@ def hook(previous):
         if line is not None:
             print(f"error: {line}", file=sys.stderr)
 
-    excepthook.is_bang_hook = True
+    excepthook.is_bang_hook = True  # type: ignore[attr-defined]  # a mark, see install()
     return excepthook
 
 
@@ -203,7 +207,7 @@ def install() -> None:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra prints what it likes, and no excepthook is asked
 
 
-def install_if_chosen(tasks) -> None:
+def install_if_chosen(tasks: Collection[str]) -> None:
     """The same if the command line names one of these tasks: some mistakes end a command before it asks a task.
 
     Args:

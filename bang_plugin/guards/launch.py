@@ -9,9 +9,12 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from fairseq.distributed import utils as distributed_utils
+from omegaconf import DictConfig
 
 from ..errors import BangError
 from . import last_line, resuming
@@ -23,11 +26,11 @@ LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK")  # what torchrun
 ON_CPU = {"distributed_backend": ("nccl", "gloo"), "ddp_backend": ("pytorch_ddp", "legacy_ddp")}
 
 
-def guarded(call_main):
+def guarded(call_main: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``call_main``, which starts training."""
 
     @functools.wraps(call_main)
-    def call(cfg, main, **kwargs):
+    def call(cfg: DictConfig, main: Callable[..., Any], **kwargs: Any) -> Any:
         refuse_shards(cfg)
         options = cfg.distributed_training
         launched = all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
@@ -66,11 +69,14 @@ def guarded(call_main):
     return call
 
 
-def _where_it_is(user_dir):
-    """``--user-dir`` as an absolute path. fairseq also finds an installed package by its name, but as
-    ``…/fairseq/../name``, and a new process that knows the package already takes that for another one of its name."""
+def _where_it_is(user_dir: str | None) -> str | None:
+    """``--user-dir`` as an absolute path.
+
+    fairseq also finds an installed package by its name, but as
+    ``…/fairseq/../name``, and a new process that knows the package already takes that for another one of its name.
+    """
     package = sys.modules.get(os.path.basename(user_dir or ""))
-    if package is None or os.path.exists(user_dir):
+    if user_dir is None or package is None or os.path.exists(user_dir):
         return user_dir
     found = os.path.abspath(package.__path__[0])
     package.__path__.append(found)  # fairseq compares with these
@@ -78,7 +84,7 @@ def _where_it_is(user_dir):
     return found
 
 
-def _with_guards(main, cfg, **kwargs):
+def _with_guards(main: Callable[..., Any], cfg: DictConfig, **kwargs: Any) -> Any:
     """``main`` in what may be a new process, where nothing of fairseq's is guarded yet."""
     from . import table  # which names this module
 
@@ -86,7 +92,7 @@ def _with_guards(main, cfg, **kwargs):
     return last_line.wrapped(main, cfg, **kwargs)
 
 
-def _check_precision(common) -> None:
+def _check_precision(common: DictConfig) -> None:
     """Refuse what fairseq's trainer can do on GPUs only, and elsewhere ends in a traceback."""
     if common.bf16:
         raise BangError("--bf16 needs a GPU in training: leave it out on a CPU")
@@ -98,10 +104,10 @@ def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
-def spawn(processes: int, main, cfg, kwargs) -> None:
+def spawn(processes: int, main: Callable[..., Any], cfg: DictConfig, kwargs: dict[str, Any]) -> None:
     """Run ``main`` in that many new processes; all end when one does so with an error.
 
     Raises:
@@ -114,5 +120,5 @@ def spawn(processes: int, main, cfg, kwargs) -> None:
         raise BangError(f"training {error}, perhaps for want of memory; the others were ended") from None
 
 
-def _in_a_new_process(number, main, cfg, kwargs) -> None:
+def _in_a_new_process(number: int, main: Callable[..., Any], cfg: DictConfig, kwargs: dict[str, Any]) -> None:
     last_line.wrapped(functools.partial(distributed_utils.distributed_main, number, main), cfg, kwargs)

@@ -4,15 +4,18 @@ import functools
 import math
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from fairseq.data.iterators import BackgroundConsumer, BufferedIterator, EpochBatchIterator
 
 from ..errors import BangError
 
 SECONDS_TO_END = 10
 
 
-def complete(batch_by_size):
+def complete(batch_by_size: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``batch_by_size``, which loses a last batch that is no multiple of ``--required-batch-size-multiple``.
 
     That batch is kept: every sentence is in exactly one batch.
@@ -22,7 +25,7 @@ def complete(batch_by_size):
     """
 
     @functools.wraps(batch_by_size)
-    def guarded(indices, *args, fixed_shapes=None, **kwargs):
+    def guarded(indices: Any, *args: Any, fixed_shapes: Any = None, **kwargs: Any) -> Any:
         multiple = kwargs.get("required_batch_size_multiple", 1)
         if multiple < 1:  # fairseq divides by it, in C, and the process is killed
             raise BangError(f"--required-batch-size-multiple {multiple}: must be at least 1")
@@ -41,7 +44,7 @@ def complete(batch_by_size):
     return guarded
 
 
-def released(get_iterator):
+def released(get_iterator: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``EpochBatchIterator._get_iterator_for_epoch``, without the reference back to it.
 
     The cycle would keep an epoch's processes until Python collects garbage, which happens to tear down their queues
@@ -49,7 +52,7 @@ def released(get_iterator):
     """
 
     @functools.wraps(get_iterator)
-    def guarded(self, *args, **kwargs):
+    def guarded(self: EpochBatchIterator, *args: Any, **kwargs: Any) -> Any:
         iterator = get_iterator(self, *args, **kwargs)
         if not self.reuse_dataloader:
             self.epoch_batch_sampler.ordered_batches = None  # it has made its batches
@@ -58,18 +61,18 @@ def released(get_iterator):
     return guarded
 
 
-def dismissed(create_consumer):
+def dismissed(create_consumer: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``BufferedIterator._create_consumer``: the thread ends when nobody will ask for a batch any more."""
 
     @functools.wraps(create_consumer)
-    def guarded(self):
+    def guarded(self: BufferedIterator) -> None:
         create_consumer(self)
         weakref.finalize(self, _dismiss, self._consumer).atexit = False
 
     return guarded
 
 
-def _dismiss(consumer) -> None:
+def _dismiss(consumer: BackgroundConsumer) -> None:
     """End a thread, which may wait for room in its queue, and with it its processes."""
     queue = consumer._queue
     consumer._max_len, queue.maxsize = 0, math.inf

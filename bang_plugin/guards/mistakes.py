@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any
 
 import torch
 from hydra.errors import ConfigCompositionException, OverrideParseException
@@ -24,17 +25,17 @@ class Mistake:
     """One kind of mistake.
 
     Attributes:
-        kind: class of the exception.
+        kind: class of the exception, or several.
         where: regular expression, found in :attr:`Raised.where`.
         says: regular expression, found in its message.
         line: takes the match of ``says`` and the :class:`Raised`, returns what the user is told. If it looks up
             what is not there (LookupError), the exception is not this mistake.
     """
 
-    kind: type
+    kind: type[BaseException] | tuple[type[BaseException], ...]
     where: str
     says: str
-    line: Callable[[re.Match, Raised], str]
+    line: Callable[[re.Match[str], Raised], str]
 
     def line_for(self, raised: Raised) -> str | None:
         """The line for an exception, or None if it is something else."""
@@ -42,7 +43,7 @@ class Mistake:
             return None
         match = re.search(self.says, raised.text)
         try:
-            return match and " ".join(self.line(match, raised).split())
+            return None if match is None else " ".join(self.line(match, raised).split())
         except (LookupError, StopIteration):
             return None
 
@@ -267,7 +268,7 @@ MISTAKES = (
 )
 
 
-def _known(value):
+def _known(value: Any) -> Any:
     if value is None:
         raise LookupError
     return value

@@ -2,23 +2,29 @@
 
 import functools
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
+from omegaconf import DictConfig
 
 from ..checkpoints import files
 from ..errors import BangError
 
+if TYPE_CHECKING:
+    from fairseq.trainer import Trainer
+
 DEFAULT = "checkpoint_last.pt"  # of --restore-file: the only file that may be missing
 
 
-def is_training(main) -> bool:
+def is_training(main: Callable[..., Any]) -> bool:
     """Whether ``main`` is fairseq-train's, also if that runs as ``python -m fairseq_cli.train``."""
     return getattr(main.__globals__.get("__spec__"), "name", None) == "fairseq_cli.train"
 
 
-def prepare(cfg) -> None:
+def prepare(cfg: DictConfig) -> None:
     """Look at the checkpoint that training will start from; with one, ``--load-from-pretrained-model`` is forgotten.
 
     Raises:
@@ -37,7 +43,7 @@ def prepare(cfg) -> None:
         raise BangError(f"{option} {path}: no such checkpoint")
 
 
-def starting_point(options) -> tuple:
+def starting_point(options: DictConfig) -> tuple[str | None, str]:
     """The file that fairseq's ``load_checkpoint`` will look for, and the option that names it, if one does."""
     suffix = options.checkpoint_suffix or ""
     if options.restore_file != DEFAULT:
@@ -50,11 +56,11 @@ def starting_point(options) -> tuple:
     return None, last
 
 
-def guarded_load(load):
+def guarded_load(load: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``Trainer.load_checkpoint``: with the dictionary compared, and all processes or none."""
 
     @functools.wraps(load)
-    def load_checkpoint(self, filename, *args, **kwargs):
+    def load_checkpoint(self: "Trainer", filename: str, *args: Any, **kwargs: Any) -> Any:
         _check_all_see(self, filename)
         token = files.ema_wanted.set(self.cfg.ema.store_ema)
         try:
@@ -69,8 +75,9 @@ def guarded_load(load):
     return load_checkpoint
 
 
-def _check_all_see(trainer, path: str) -> None:
-    """
+def _check_all_see(trainer: "Trainer", path: str) -> None:
+    """Ask the other processes whether they see the file.
+
     Raises:
         BangError: if some processes, on hosts without a common disk, do not see the file: the others would wait.
     """
@@ -86,14 +93,14 @@ def _check_all_see(trainer, path: str) -> None:
         )
 
 
-def broadcast_parts(broadcast):
+def broadcast_parts(broadcast: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``_broadcast_object_slow`` by torch's own, which takes every object.
 
     What it unpickles was written by another process of this training, which has read its file without running code.
     """
 
     @functools.wraps(broadcast)
-    def _broadcast_object_slow(obj, src_rank, group, dist_device):
+    def _broadcast_object_slow(obj: Any, src_rank: int, group: Any, dist_device: torch.device) -> Any:
         parts = [obj]
         torch.distributed.broadcast_object_list(parts, src=src_rank, group=group, device=dist_device)
         return parts[0]

@@ -9,7 +9,9 @@ import functools
 import logging
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import torch
 from fairseq.file_io import PathManager
@@ -22,7 +24,7 @@ UNFINISHED = ".tmp"  # as fairseq names them, so that its leftovers are removed 
 
 
 @contextlib.contextmanager
-def whole_file(path: str):
+def whole_file(path: str) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of ``path`` once all its bytes are on the disk.
 
     Raises:
@@ -44,31 +46,32 @@ def whole_file(path: str):
         raise BangError(f"{path}: not saved: {reason.strerror}; the checkpoints saved before are whole") from error
 
 
-def _system_error(error):
+def _system_error(error: BaseException | None) -> OSError | None:
     """The operating system's complaint behind an error; torch puts its own in front of it."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
 
 
-def guarded_save(save):
+def guarded_save(save: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``torch_persistent_save``: the name last."""
 
     @functools.wraps(save)
-    def torch_persistent_save(obj, filename, async_write=False):
+    def torch_persistent_save(obj: Any, filename: str, async_write: bool = False) -> Any:
         if async_write or not PathManager.supports_rename(filename):
             return save(obj, filename, async_write)
         with whole_file(filename) as file:
             torch.save(obj, file)
+        return None
 
     return torch_persistent_save
 
 
-def guarded_copy(copy):
+def guarded_copy(copy: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``PathManager.copy``: the name last."""
 
     @functools.wraps(copy)
-    def guarded(src_path, dst_path, overwrite=False):
+    def guarded(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
         if not (PathManager.supports_rename(src_path) and PathManager.supports_rename(dst_path)):
             return copy(src_path, dst_path, overwrite)
         with open(src_path, "rb") as source, whole_file(dst_path) as file:
@@ -78,11 +81,11 @@ def guarded_copy(copy):
     return guarded
 
 
-def guarded_folder(verify):
+def guarded_folder(verify: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``verify_checkpoint_directory``, which removes what killed runs left."""
 
     @functools.wraps(verify)
-    def verify_checkpoint_directory(save_dir):
+    def verify_checkpoint_directory(save_dir: str) -> None:
         try:
             verify(save_dir)
             for leftover in Path(save_dir).glob(f"*.pt{UNFINISHED}"):

@@ -3,15 +3,18 @@
 import functools
 import os
 from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
 
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import DictConfig
 
 from ..errors import BangError
 
 GENERATE = "fairseq_cli.generate"
 
 
-def sharded(main):
+def sharded(main: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq-generate's ``main``, for which ``--num-shards`` and ``--shard-id`` count.
 
     With ``--results-path`` every shard writes into a folder of its own there, ``shard0-of-3``, and ``--trace-file
@@ -22,7 +25,7 @@ def sharded(main):
     """
 
     @functools.wraps(main)
-    def guarded(cfg, *args, **kwargs):
+    def guarded(cfg: Namespace | DictConfig, *args: Any, **kwargs: Any) -> Any:
         if isinstance(cfg, Namespace):
             cfg = convert_namespace_to_omegaconf(cfg)
         shards, shard = cfg.dataset.num_shards, cfg.dataset.shard_id
@@ -42,8 +45,9 @@ def sharded(main):
     return guarded
 
 
-def refuse_shards(cfg) -> None:
-    """
+def refuse_shards(cfg: DictConfig) -> None:
+    """Refuse the options that fairseq-generate alone understands.
+
     Raises:
         BangError: if a command that does not know shards is asked for one.
     """
@@ -51,17 +55,17 @@ def refuse_shards(cfg) -> None:
         raise BangError("--num-shards and --shard-id are for fairseq-generate alone")
 
 
-def split_names(find_extra_valid_paths):
+def split_names(find_extra_valid_paths: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``_find_extra_valid_paths``: splits, where it means names of files (``valid1.en-de.en``)."""
 
     @functools.wraps(find_extra_valid_paths)
-    def guarded(dataset_path):
+    def guarded(dataset_path: str) -> set[str]:
         return {name.partition(".")[0] for name in find_extra_valid_paths(dataset_path)}
 
     return guarded
 
 
-def checked_validation_sets(raise_if_ignored):
+def checked_validation_sets(raise_if_ignored: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``raise_if_valid_subsets_unintentionally_ignored``, and the reverse.
 
     Raises:
@@ -69,7 +73,7 @@ def checked_validation_sets(raise_if_ignored):
     """
 
     @functools.wraps(raise_if_ignored)
-    def guarded(cfg):
+    def guarded(cfg: DictConfig) -> None:
         if cfg.dataset.combine_valid_subsets and cfg.dataset.valid_subset != "valid":
             raise BangError(
                 f"--combine-val makes one set of valid, valid1, …; leave out --valid-subset {cfg.dataset.valid_subset}"

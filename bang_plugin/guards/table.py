@@ -8,8 +8,9 @@ import builtins
 import importlib
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 from ..checkpoints import files
 from . import (
@@ -44,7 +45,7 @@ class Change:
 
     owner: str
     name: str
-    wrap: Callable[[Callable], Callable]
+    wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
     why: str
     only_if_loaded: bool = False
 
@@ -223,7 +224,7 @@ def install() -> None:
             _apply(owner, change)
 
 
-def _owners(change: Change) -> list:
+def _owners(change: Change) -> list[Any]:
     module, _, name = change.owner.partition(":")
     if change.only_if_loaded:
         there = (sys.modules.get(module), sys.modules["__main__"])
@@ -238,6 +239,6 @@ def _apply(owner: Any, change: Change) -> None:
     original = there.__func__ if kind else there or getattr(builtins, change.name)
     if hasattr(original, "is_bang_guard"):
         return
-    replacement = change.wrap(original)
+    replacement: Any = change.wrap(original)
     replacement.is_bang_guard = True
     setattr(owner, change.name, kind(replacement) if kind else replacement)

@@ -1,19 +1,27 @@
 """What happens when numbers leave their range in training."""
 
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fairseq.logging.meters import MetersDict
 
 from ..errors import BangError
 
+if TYPE_CHECKING:
+    from fairseq.trainer import Trainer
 
-def guarded(train_step):
+
+def guarded(train_step: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``Trainer.train_step``."""
 
     @functools.wraps(train_step)
-    def step(self, samples, raise_oom=False):
+    def step(self: "Trainer", samples: list[Any], raise_oom: bool = False) -> Any:
         try:
             return train_step(self, samples, raise_oom)
         except Exception as error:
-            reason = _behind(error, FloatingPointError)  # fairseq then looks for the module at fault, and may trip
+            # behind, since fairseq then looks for the module at fault, and may trip
+            reason: BaseException | str | None = _behind(error, FloatingPointError)
             if reason is None and not self.cuda and "_backoff_factor" in str(error):
                 reason = "gradients are Nan/Inf"  # --amp, which on a CPU has no scale that could be lowered
             if reason is not None:
@@ -30,21 +38,21 @@ def guarded(train_step):
     return step
 
 
-def known_values(get_smoothed_values):
+def known_values(get_smoothed_values: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``MetersDict.get_smoothed_values``, without meters that hold nothing.
 
     Those of NAR do when no update of an interval trained it.
     """
 
     @functools.wraps(get_smoothed_values)
-    def known(self):
+    def known(self: MetersDict) -> Any:
         values = get_smoothed_values(self)
         return type(values)((name, value) for name, value in values.items() if value is not None)
 
     return known
 
 
-def _behind(error, kind):
+def _behind(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
     """The error of that kind that this one is, or was raised while handling."""
     while error is not None and not isinstance(error, kind):
         error = error.__context__

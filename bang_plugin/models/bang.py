@@ -1,15 +1,17 @@
 """The registered model ``bang``: configuration, presets and construction."""
 
+from argparse import Namespace
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 import torch.nn as nn
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import FairseqEncoderDecoderModel, register_model, register_model_architecture
-from omegaconf import II, OmegaConf
+from fairseq.tasks import FairseqTask
+from omegaconf import II, DictConfig, OmegaConf
 from torch import Tensor
 
 from ..checkpoints import parameters
@@ -51,7 +53,8 @@ class BangModelConfig(FairseqDataclass):
     )
     decoder_layers: Optional[int] = field(default=None, metadata={"help": "number of decoder layers"})
     decoder_attention_heads: Optional[int] = field(default=None, metadata={"help": "attention heads of the decoder"})
-    activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(
+    # types: fairseq makes a class for the choices
+    activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
         default="gelu", metadata={"help": "activation of the feed-forward parts"}
     )
     dropout: float = field(default=0.1, metadata={"help": "dropout of embeddings and sub-layer outputs"})
@@ -74,7 +77,7 @@ class BangModelConfig(FairseqDataclass):
     checkpoint_activations: bool = field(
         default=False, metadata={"help": "recompute activations in the backward pass to save memory"}
     )
-    attention_backend: ChoiceEnum(["auto", *BACKENDS]) = field(
+    attention_backend: ChoiceEnum(["auto", *BACKENDS]) = field(  # type: ignore[valid-type]
         default="auto", metadata={"help": "how the decoder's self-attention is computed; all give the same numbers"}
     )
     max_source_positions: int = II("task.max_source_positions")
@@ -97,8 +100,13 @@ class BangModel(FairseqEncoderDecoderModel):
         self.num_updates = 0
 
     @classmethod
-    def build_model(cls, cfg, task) -> "BangModel":
-        """
+    def build_model(cls, cfg: Any, task: FairseqTask) -> "BangModel":
+        """Build the model.
+
+        Args:
+            cfg: :class:`BangModelConfig` as a dataclass, as OmegaConf read it, or as older checkpoints' ``args``.
+            task: with the dictionaries of source and target, which are one.
+
         Raises:
             BangError: if source and target dictionaries differ, dimensions do not fit, or the
                 pretrained checkpoint cannot be used.
@@ -139,7 +147,9 @@ class BangModel(FairseqEncoderDecoderModel):
             parameters.load_pretrained(model, cfg.load_from_pretrained_model, cfg.load_sep)
         return model
 
-    def forward(self, src_tokens, src_lengths, prev_output_tokens, **decoder_options):
+    def forward(
+        self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **decoder_options: Any
+    ) -> tuple[Tensor, dict[str, None]]:
         """Encode, then decode as :meth:`BangDecoder.forward` says.
 
         Args:
@@ -155,7 +165,7 @@ class BangModel(FairseqEncoderDecoderModel):
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
         return self.decoder(prev_output_tokens, encoder_out=encoder_out, **decoder_options)
 
-    def prepare_for_inference_(self, cfg) -> None:
+    def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """fairseq's, and on a CPU the weights laid out for generation: after that the model can do nothing else.
 
         Where there is a GPU that the model may yet be moved to, only with ``--cpu`` or ``--quantize``; with
@@ -179,10 +189,11 @@ class BangModel(FairseqEncoderDecoderModel):
             pack_for_inference(self, quantize)
 
     def set_num_updates(self, num_updates: int) -> None:
+        """Called by fairseq before each update; the criterion draws by the number."""
         super().set_num_updates(num_updates)
         self.num_updates = num_updates
 
-    def upgrade_state_dict_named(self, state_dict, name):
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
         """Accept the release's parameter names and other sizes of the position tables.
 
         Raises:
@@ -206,7 +217,7 @@ def _check_length(tokens: Tensor, padding_idx: int, limit: int, side: str) -> No
         raise BangError(f"{longest} tokens of a {side} are more than --max-{side}-positions {limit}")
 
 
-def _fill(args, sizes: dict[str, int]) -> None:
+def _fill(args: Namespace | DictConfig, sizes: dict[str, int]) -> None:
     """Set the sizes that the command line, a file for Hydra or a checkpoint leaves open."""
     for name, value in sizes.items():
         if getattr(args, name, None) is None:

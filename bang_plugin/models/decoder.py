@@ -1,21 +1,25 @@
 """BANG's decoder: one stack of layers for prefix rows and mask rows, in every mode."""
 
-from typing import Dict, List, Optional
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fairseq import utils
+from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder
 from fairseq.modules import FairseqDropout, LayerNorm, PositionalEmbedding
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from ..modules.attention_backends import FlexAttention, choose_backend
-from ..modules.cache import DecodingCache
+from ..modules.attention_backends import Backend, FlexAttention, choose_backend
+from ..modules.cache import DecodingCache, LayerCache
 from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.nstream_attention import NStreamAttention
 from ..modules.packed_linear import PackedLinear, pack_children, pack_feed_forward
 from ..modules.streams import Extent, Streams, teacher_forcing
+from .encoder import EncoderOut
 
 
 class CrossAttention(nn.Module):
@@ -33,14 +37,23 @@ class CrossAttention(nn.Module):
             nn.init.xavier_uniform_(proj.weight)
             nn.init.zeros_(proj.bias)
 
-    def keys_values(self, memory: Tensor):
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """``(src_len, batch, encoder_dim)`` -> two of ``(batch, heads, src_len, head_dim)``."""
-        return tuple(self._heads(proj(memory).transpose(0, 1)) for proj in (self.k_proj, self.v_proj))
+        k, v = self.k_proj(memory), self.v_proj(memory)
+        return self._heads(k.transpose(0, 1)), self._heads(v.transpose(0, 1))
 
-    def forward(self, hidden: Tensor, keys_values, source_mask: Optional[Tensor]) -> Tensor:
-        """``hidden`` and result: ``(batch, rows, embed_dim)``; ``source_mask``: True where a source
-        token may be seen, ``(sentences, 1, 1, src_len)``. Keys and values are those of sentences too: the beams of
-        one, side by side in the batch, share them as if they were more rows of it."""
+    def forward(self, hidden: Tensor, keys_values: tuple[Tensor, Tensor], source_mask: Tensor | None) -> Tensor:
+        """Attend to the source.
+
+        Args:
+            hidden: ``(batch, rows, embed_dim)``.
+            keys_values: from :meth:`keys_values`, of sentences: the beams of one, side by side in the batch, share
+                them as if they were more rows of it.
+            source_mask: True where a source token may be seen, ``(sentences, 1, 1, src_len)``; None for all.
+
+        Returns:
+            ``(batch, rows, embed_dim)``.
+        """
         q = self._heads(self.q_proj(hidden.reshape(len(keys_values[0]), -1, hidden.size(-1))))
         out = fused_attention(q, *keys_values, source_mask, dropout_rate(self.dropout))
         return self.out_proj(out.transpose(1, 2).flatten(2)).view_as(hidden)
@@ -56,7 +69,7 @@ class CrossAttention(nn.Module):
 class BangDecoderLayer(nn.Module):
     """Self-attention, cross-attention and feed-forward, each followed by LayerNorm."""
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: DictConfig):
         super().__init__()
         dim = cfg.decoder_embed_dim
         self.ngram_self_attn = NStreamAttention(
@@ -74,9 +87,29 @@ class BangDecoderLayer(nn.Module):
         self.dropout = FairseqDropout(cfg.dropout, module_name=self.__class__.__name__)
         self.activation_dropout = FairseqDropout(cfg.activation_dropout, module_name=self.__class__.__name__)
 
-    def forward(self, x: Tensor, attend, memory, source_mask, cache=None, skip: int = 0) -> Tensor:
-        """``x``: ``(batch, rows, embed_dim)``, result: the same without the first ``skip`` rows; ``memory``: the
-        encoder's output, or the cross-attention keys and values that an earlier pass computed from it."""
+    def forward(
+        self,
+        x: Tensor,
+        attend: Backend,
+        memory: Tensor | tuple[Tensor, Tensor],
+        source_mask: Tensor | None,
+        cache: LayerCache | None = None,
+        skip: int = 0,
+    ) -> Tensor:
+        """Hidden states of all rows but the first ``skip``.
+
+        Args:
+            x: ``(batch, rows, embed_dim)``.
+            attend: backend built from this pass's Streams.
+            memory: the encoder's output ``(src_len, batch, encoder_dim)``, or the cross-attention keys and values that
+                an earlier pass computed from it.
+            source_mask: see :class:`CrossAttention`.
+            cache: keys and values of earlier passes, to which those of this pass are written.
+            skip: leading rows that only others look at.
+
+        Returns:
+            ``(batch, rows - skip, embed_dim)``.
+        """
         x = self.self_attn_layer_norm(x[:, skip:] + self.dropout(self.ngram_self_attn(x, attend, cache, skip)))
         keys_values = memory if isinstance(memory, tuple) else self.encoder_attn.keys_values(memory)
         x = self.encoder_attn_layer_norm(x + self.dropout(self.encoder_attn(x, keys_values, source_mask)))
@@ -97,11 +130,11 @@ class BangDecoder(FairseqIncrementalDecoder):
     will stand. The table therefore holds one place more than the longest decoder input.
     """
 
-    def __init__(self, cfg, dictionary, embed_tokens: nn.Embedding):
+    def __init__(self, cfg: DictConfig, dictionary: Dictionary, embed_tokens: nn.Embedding):
         super().__init__(dictionary)
         dim = cfg.decoder_embed_dim
         self.embed_tokens = embed_tokens
-        self.padding_idx = embed_tokens.padding_idx
+        self.padding_idx: int = dictionary.pad()
         self.max_target_positions = cfg.max_target_positions
         self.attention_backend = cfg.attention_backend
         self.num_passes = 0  # of the decoder since construction, for whoever compares modes
@@ -113,22 +146,24 @@ class BangDecoder(FairseqIncrementalDecoder):
         layers = [BangDecoderLayer(cfg) for _ in range(cfg.decoder_layers)]
         if cfg.checkpoint_activations:
             layers = [checkpoint_wrapper(layer) for layer in layers]
-        self.layers = nn.ModuleList(layers)
-        self.packed_output: Optional[PackedLinear] = None
+        # type: a ModuleList does not tell of what kind its members are
+        self.layers: Sequence[BangDecoderLayer] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.packed_output: PackedLinear | None = None
 
     @property
     def first_position(self) -> int:
+        """Position-table index of y_0."""
         return self.padding_idx + 1
 
     def forward(
         self,
         prev_output_tokens: Tensor,
-        encoder_out: Optional[Dict[str, List[Tensor]]] = None,
-        incremental_state: Optional[dict] = None,
+        encoder_out: EncoderOut,
+        incremental_state: dict[str, Any] | None = None,
         features_only: bool = False,
-        streams: Optional[Streams] = None,
-        **unused,
-    ):
+        streams: Streams | None = None,
+        **unused: Any,
+    ) -> tuple[Tensor, dict[str, None]]:
         """fairseq's decoder interface: predictions of stream 1 (AR) after every prefix.
 
         Args:
@@ -157,8 +192,8 @@ class BangDecoder(FairseqIncrementalDecoder):
         prev_output_tokens: Tensor,
         chain_lengths: Tensor,
         full: bool = False,
-        positions: Optional[Tensor] = None,
-        extent: Optional[Extent] = None,
+        positions: Tensor | None = None,
+        extent: Extent | None = None,
     ) -> Streams:
         """Streams with a chain of ``chain_lengths`` masks after every token; all ``(batch, tgt_len)``.
 
@@ -170,8 +205,10 @@ class BangDecoder(FairseqIncrementalDecoder):
         pad = prev_output_tokens.eq(self.padding_idx)
         return teacher_forcing(positions, pad, chain_lengths, full, extent)
 
-    def _next_token_features(self, prev_output_tokens, encoder_out, incremental_state) -> Tensor:
-        cache = incremental_state.get("bang_cache")
+    def _next_token_features(
+        self, prev_output_tokens: Tensor, encoder_out: EncoderOut, incremental_state: dict[str, Any]
+    ) -> Tensor:
+        cache: DecodingCache | None = incremental_state.get("bang_cache")
         if cache is None:
             cache = incremental_state["bang_cache"] = self.new_cache(prev_output_tokens.size(0))
         new = prev_output_tokens[:, cache.longest :]
@@ -187,10 +224,10 @@ class BangDecoder(FairseqIncrementalDecoder):
 
     def rows(
         self,
-        prefix: Optional[Tensor],
+        prefix: Tensor | None,
         streams: Streams,
-        encoder_out: Dict[str, List[Tensor]],
-        cache: Optional[DecodingCache] = None,
+        encoder_out: EncoderOut,
+        cache: DecodingCache | None = None,
         skip: int = 0,
     ) -> Tensor:
         """Hidden states of the rows of one pass.
@@ -226,7 +263,7 @@ class BangDecoder(FairseqIncrementalDecoder):
             x = layer(x, attend, memory, source_mask, cache and cache.layer(i), skip - late if last else 0)
         return x[:, late:]
 
-    def _embed(self, prefix: Optional[Tensor], streams: Streams) -> Tensor:
+    def _embed(self, prefix: Tensor | None, streams: Streams) -> Tensor:
         mask = self.ngram_input_embed.weight[0]
         if prefix is None:
             tokens = mask.expand(*streams.positions.shape, -1)
@@ -248,7 +285,7 @@ class BangDecoder(FairseqIncrementalDecoder):
             layer.pack(precision)
         self.packed_output = PackedLinear(self.embed_tokens.weight, None, precision)
 
-    def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
+    def reorder_incremental_state(self, incremental_state: dict[str, Any], new_order: Tensor) -> None:
         """Follow fairseq's beam search: keep ``new_order`` of the beams."""
         if "bang_cache" in incremental_state:
             incremental_state["bang_cache"].select(new_order)

@@ -1,22 +1,28 @@
 """BANG's encoder: fairseq's post-LayerNorm Transformer encoder with BERT's embeddings."""
 
-from typing import Dict, List, Optional
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
+from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerConfig
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
 from fairseq.modules import MultiheadAttention
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
+from omegaconf import DictConfig
 from torch import Tensor
 
 from ..modules.beams import sentence_order
 from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.packed_linear import PackedLinear, merged, pack_children, pack_feed_forward
 
+# fairseq's, whose values are lists of tensors; ours adds ``beams`` (int) and ``source_mask`` (a tensor or None)
+EncoderOut = dict[str, Any]
 
-def encoder_config(cfg) -> TransformerConfig:
+
+def encoder_config(cfg: DictConfig) -> TransformerConfig:
     """fairseq's configuration of BANG's encoder (design: learned positions, no embedding scale)."""
     config = TransformerConfig(
         activation_fn=cfg.activation_fn,
@@ -39,17 +45,18 @@ def encoder_config(cfg) -> TransformerConfig:
 class EncoderSelfAttention(MultiheadAttention):
     """fairseq's parameters and signature, computed by torch's fused kernels; no attention weights are returned."""
 
-    def __init__(self, embed_dim: int, num_heads: int, **options):
+    def __init__(self, embed_dim: int, num_heads: int, **options: Any):
         super().__init__(embed_dim, num_heads, **options)
-        self.packed: Optional[PackedLinear] = None
+        self.packed: PackedLinear | None = None
 
-    def forward(self, query: Tensor, key_padding_mask: Optional[Tensor] = None, **unused):
+    def forward(self, query: Tensor, key_padding_mask: Tensor | None = None, **unused: Any) -> tuple[Tensor, None]:
         """``(src_len, batch, embed_dim)`` -> the same and None; ``key_padding_mask`` ``(batch, src_len)``."""
         mask = None if key_padding_mask is None else ~key_padding_mask[:, None, None]
-        out = fused_attention(*map(self._heads, self._project(query)), mask, dropout_rate(self.dropout_module))
+        q, k, v = map(self._heads, self._project(query))
+        out = fused_attention(q, k, v, mask, dropout_rate(self.dropout_module))
         return self.out_proj(out.permute(2, 0, 1, 3).flatten(2)), None
 
-    def _project(self, x: Tensor):
+    def _project(self, x: Tensor) -> Sequence[Tensor]:
         if self.packed is not None:
             return self.packed(x).chunk(3, -1)
         return self.q_proj(x), self.k_proj(x), self.v_proj(x)
@@ -60,14 +67,16 @@ class EncoderSelfAttention(MultiheadAttention):
     def pack(self, precision: str) -> None:
         """For inference, with one product for queries, keys and values: see :mod:`packed_linear`."""
         self.packed = merged(self.q_proj, self.k_proj, self.v_proj, precision=precision)
-        self.q_proj = self.k_proj = self.v_proj = None
+        for name in ("q_proj", "k_proj", "v_proj"):
+            setattr(self, name, None)
         pack_children(self, ["out_proj"], precision)
 
 
 class BangEncoderLayer(TransformerEncoderLayerBase):
     """fairseq's, with the attention above."""
 
-    def build_self_attention(self, embed_dim: int, cfg) -> EncoderSelfAttention:
+    def build_self_attention(self, embed_dim: int, cfg: TransformerConfig) -> EncoderSelfAttention:
+        """Called by fairseq's constructor."""
         heads, dropout = cfg.encoder.attention_heads, cfg.attention_dropout
         return EncoderSelfAttention(embed_dim, heads, dropout=dropout, self_attention=True)
 
@@ -80,10 +89,16 @@ class BangEncoderLayer(TransformerEncoderLayerBase):
 class BangEncoder(TransformerEncoderBase):
     """Bidirectional encoder; output ``encoder_out`` is ``(src_len, batch, embed_dim)``."""
 
-    def __init__(self, cfg, dictionary, embed_tokens: nn.Embedding):
+    def __init__(self, cfg: DictConfig, dictionary: Dictionary, embed_tokens: nn.Embedding):
         super().__init__(encoder_config(cfg), dictionary, embed_tokens)
 
-    def forward(self, src_tokens: Tensor, src_lengths=None, return_all_hiddens=False, token_embeddings=None):
+    def forward(
+        self,
+        src_tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        return_all_hiddens: bool = False,
+        token_embeddings: Tensor | None = None,
+    ) -> EncoderOut:
         """fairseq's, which asks in every layer whether there is padding: each time a GPU is waited for.
 
         Returns:
@@ -108,11 +123,12 @@ class BangEncoder(TransformerEncoderBase):
             "src_lengths": [(~pad).sum(1, dtype=torch.int32).unsqueeze(1)],
         }
 
-    def build_encoder_layer(self, cfg) -> nn.Module:
+    def build_encoder_layer(self, cfg: TransformerConfig) -> nn.Module:
+        """Called by fairseq's constructor, once per layer."""
         layer = BangEncoderLayer(cfg)
         return checkpoint_wrapper(layer) if cfg.checkpoint_activations else layer
 
-    def reorder_encoder_out(self, encoder_out: Dict[str, List[Tensor]], new_order: Tensor) -> Dict[str, List[Tensor]]:
+    def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
         """Follow fairseq's search to the rows ``new_order``.
 
         The beams of a sentence stay side by side and share its output, which is copied neither for them nor when

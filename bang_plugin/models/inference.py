@@ -3,6 +3,7 @@
 import logging
 
 import torch
+from fairseq.models import FairseqEncoderDecoderModel
 
 from ..errors import BangError
 from ..modules.packed_linear import available
@@ -12,7 +13,7 @@ logger = logging.getLogger(__name__)
 QUANTIZE = ("none", "bf16", "int8")
 
 
-def pack_for_inference(model, quantize: str = "none") -> None:
+def pack_for_inference(model: FairseqEncoderDecoderModel, quantize: str = "none") -> None:
     """Lay out the weights of all linear layers for generation on a CPU; the model can then do nothing else.
 
     Models on an accelerator or in another precision than float32 stay as they are.
@@ -39,7 +40,7 @@ def pack_for_inference(model, quantize: str = "none") -> None:
         logger.info("--quantize %s: linear layers in %s", quantize, quantize)
 
 
-def compile_for_inference(model) -> None:
+def compile_for_inference(model: FairseqEncoderDecoderModel) -> None:
     """Let ``torch.compile`` fuse the small operations inside every layer, so that a pass launches fewer kernels.
 
     Layers are compiled when they first run, which takes half a minute or so, and anew when a pass is of another kind

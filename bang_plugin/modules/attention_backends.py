@@ -4,16 +4,11 @@
 :class:`CompactAttention` computes only what can be seen: every row against the prefix, and every chain
 against itself. :class:`FlexAttention` leaves that to torch's block-sparse GPU kernel.
 :class:`FusedAttention` is the dense one through torch's fused kernel, for decoding.
-A backend is built once per decoder pass and then called by every layer with
-
-    q: scaled queries, ``(batch, heads, rows, head_dim)``
-    k, v: ``(batch, heads, slots + chain_len, head_dim)``
-    bias: bias of each distance bucket for each query, ``(batch, heads, rows, num_buckets)``
-    dropout: probability of dropping an attention weight
-
-and returns ``(batch, heads, rows, head_dim)``. All but FlexAttention may also be asked for the last rows only: then
-``q``, ``bias`` and the result hold just those.
+What they have in common is :class:`Backend`.
 """
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +34,32 @@ def _add_bias(scores: Tensor, bias: Tensor, buckets: Tensor) -> Tensor:
     return scores + bias.gather(-1, buckets.unsqueeze(1).expand(scores.shape))
 
 
+class Backend(Protocol):
+    """Attention of one decoder pass: built once, then called by every layer.
+
+    Args:
+        streams: the rows of the pass and what they see.
+        table: bucket of every distance, from :func:`bucket_table`.
+    """
+
+    def __init__(self, streams: Streams, table: Tensor) -> None: ...
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        """Attend. All but FlexAttention may be asked for the last rows only: ``q`` and ``bias`` then hold just those.
+
+        Args:
+            q: scaled queries, ``(batch, heads, rows, head_dim)``.
+            k: keys, ``(batch, heads, slots + chain_len, head_dim)``.
+            v: values, of the same shape.
+            bias: bias of each distance bucket for each query, ``(batch, heads, rows, num_buckets)``.
+            dropout: probability of dropping an attention weight.
+
+        Returns:
+            ``(batch, heads, rows, head_dim)``.
+        """
+        ...
+
+
 class DenseAttention:
     """All rows against all keys under one boolean mask."""
 
@@ -47,6 +68,7 @@ class DenseAttention:
         self.buckets = relative_buckets(streams.positions, streams.key_positions, table)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        """See :class:`Backend`."""
         asked = slice(self.hidden.size(2) - q.size(2), None)
         scores = _add_bias(q @ k.transpose(-1, -2), bias, self.buckets[:, asked])
         return _softmax(_hide(scores, self.hidden[:, :, asked]), dropout, q.dtype) @ v
@@ -64,6 +86,7 @@ class FusedAttention:
         self.hidden, self.buckets = ~seen.unsqueeze(1), buckets.unsqueeze(1)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        """See :class:`Backend`."""
         asked = slice(self.hidden.size(2) - q.size(2), None)
         buckets = self.buckets[:, :, asked].expand(-1, q.size(1), -1, -1)
         mask = _hide(bias.gather(-1, buckets), self.hidden[:, :, asked])
@@ -96,6 +119,7 @@ class CompactAttention:
         self.chain_buckets = table[(element.unsqueeze(-1) - step).clamp(0, table.numel() - 1)]
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+        """See :class:`Backend`."""
         skipped, slots = self.hidden_prefix.size(2) - q.size(2), self.prefix_buckets.size(-1)
         p = self.prefix_len - skipped
         scores = _add_bias(q @ k[:, :, :slots].transpose(-1, -2), bias, self.prefix_buckets[:, skipped:])
@@ -128,7 +152,7 @@ class FlexAttention:
     """
 
     smallest_head = 16  # dimensions that its kernels' matrix products need
-    _compiled = None
+    _compiled: ClassVar[Callable[..., Any] | None] = None
 
     def __init__(self, streams: Streams, table: Tensor):
         from torch.nn.attention.flex_attention import create_block_mask
@@ -139,16 +163,20 @@ class FlexAttention:
             lambda b, h, row, key: seen[b, row, key], bsz, None, rows, keys, device=str(seen.device)
         )
         last = table.numel() - 1
-        self.bucket = lambda b, row, key: table[(positions[b, row] - key_positions[b, key]).clamp(0, last)]
+        self.bucket: Callable[..., Tensor] = lambda b, row, key: table[
+            (positions[b, row] - key_positions[b, key]).clamp(0, last)
+        ]
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        def score(value, b, h, row, key):
+        """See :class:`Backend`."""
+
+        def score(value: Tensor, b: Tensor, h: Tensor, row: Tensor, key: Tensor) -> Tensor:
             return value + bias[b, h, row, self.bucket(b, row, key)]
 
         return self._kernel(q)(q, k, v, score_mod=score, block_mask=self.mask, scale=1.0)
 
     @classmethod
-    def _kernel(cls, q: Tensor):
+    def _kernel(cls, q: Tensor) -> Callable[..., Any]:
         from torch.nn.attention.flex_attention import flex_attention
 
         if not q.is_cuda:
@@ -158,10 +186,15 @@ class FlexAttention:
         return cls._compiled
 
 
-BACKENDS = {"dense": DenseAttention, "fused": FusedAttention, "compact": CompactAttention, "flex": FlexAttention}
+BACKENDS: dict[str, type[Backend]] = {
+    "dense": DenseAttention,
+    "fused": FusedAttention,
+    "compact": CompactAttention,
+    "flex": FlexAttention,
+}
 
 
-def choose_backend(name: str, streams: Streams, dropout: float, head_dim: int):
+def choose_backend(name: str, streams: Streams, dropout: float, head_dim: int) -> type[Backend]:
     """The backend class for ``--attention-backend``; ``auto`` takes the fastest one that applies.
 
     The few rows of a decoding pass leave the dense mask little to waste; in training, GPUs take

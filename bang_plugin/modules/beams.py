@@ -1,7 +1,5 @@
 """Which sentences the rows of a beam search belong to."""
 
-from typing import Optional, Tuple
-
 import numpy as np
 from torch import Tensor
 
@@ -14,20 +12,22 @@ def rows_of(order: Tensor) -> np.ndarray:
     """
     if order.is_inference():  # nothing tells whether such a tensor has been changed since
         return order.cpu().numpy()
-    known = getattr(order, "bang_rows", None)
-    if known is None or known[0] != order._version:
-        remember_rows(order, order.cpu().numpy())
-    return order.bang_rows[1]
+    known: tuple[int, np.ndarray] | None = getattr(order, "bang_rows", None)
+    if known is not None and known[0] == order._version:
+        return known[1]
+    rows = order.cpu().numpy()
+    remember_rows(order, rows)
+    return rows
 
 
 def remember_rows(order: Tensor, rows: np.ndarray) -> Tensor:
     """``order`` itself, whose numbers are known to be ``rows``."""
     if not order.is_inference():
-        order.bang_rows = order._version, rows
+        order.bang_rows = order._version, rows  # type: ignore[attr-defined]  # an attribute of our own
     return order
 
 
-def sentence_order(order: Tensor, sentences: int, beams: int) -> Tuple[Optional[Tensor], int]:
+def sentence_order(order: Tensor, sentences: int, beams: int) -> tuple[Tensor | None, int]:
     """What a new order of rows means for what is held once per sentence.
 
     Rows are the beams of the first sentence, then those of the second, and so on.

@@ -70,7 +70,8 @@ class DecodingCache:
         self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * layers
         # keys and values of all layers, (layers, batch, heads, capacity, head_dim): beams move in one step
         self._buffers = [positions.new_zeros(layers, batch_size, heads, 0, head_dim) for _ in range(2)]
-        self._used, self._ragged_slots = 0, None
+        self._used = 0
+        self._ragged_slots: Optional[Tensor] = None
         # lengths again, if they differ, where Python can look without waiting for a GPU
         self._known: Optional[np.ndarray] = None
 
@@ -121,9 +122,13 @@ class DecodingCache:
         keys, values = (buffer[i, :, :, : self._used] for buffer in self._buffers)
         return LayerCache(keys, values, self._ragged_slots)
 
-    def advance(self, counts, known: Optional[np.ndarray] = None) -> None:
-        """Commit the first ``counts`` of the last pass's prefix rows: an int, or ``(batch,)`` and the same for Python,
-        which else waits for a GPU."""
+    def advance(self, counts: int | Tensor, known: Optional[np.ndarray] = None) -> None:
+        """Commit the first ``counts`` of the last pass's prefix rows.
+
+        Args:
+            counts: of every sentence, or of each, ``(batch,)``.
+            known: the latter for Python, which else waits for a GPU.
+        """
         self.lengths = self.lengths + counts
         if isinstance(counts, int):
             self.longest += counts
@@ -158,6 +163,6 @@ class DecodingCache:
     def _select_cross(self, order: Tensor, rows: int) -> None:
         if self.cross and self.cross[0] is not None and rows:
             sentences = len(self.cross[0][0])
-            order, _ = sentence_order(order, sentences, rows // sentences)
-            if order is not None:
-                self.cross = [(k.index_select(0, order), v.index_select(0, order)) for k, v in self.cross]
+            kept, _ = sentence_order(order, sentences, rows // sentences)
+            if kept is not None:
+                self.cross = [kv and (kv[0].index_select(0, kept), kv[1].index_select(0, kept)) for kv in self.cross]

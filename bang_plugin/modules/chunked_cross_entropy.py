@@ -1,5 +1,7 @@
 """Cross-entropy of a vocabulary projection without ever holding the logits of all rows."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,13 +11,22 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Computes the gradients along with the loss, chunk by chunk, as torch's ``linear_cross_entropy``."""
 
     @staticmethod
-    def forward(ctx, features, projection, target, row_weight, epsilon, chunk):
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        projection: Tensor,
+        target: Tensor,
+        row_weight: Tensor,
+        epsilon: float,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         needs_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         precise = torch.promote_types(features.dtype, torch.float32)
-        nll, correct, total = [], [], features.new_zeros((), dtype=precise)
-        grad_features = torch.empty_like(features) if needs_grad else None
+        total, empty = features.new_zeros((), dtype=precise), features.new_zeros(0, dtype=precise)
+        nll, correct = [empty], [empty.bool()]
+        grad_features = torch.empty_like(features) if needs_grad else empty
         # chunks add up in float32, or half precision would lose the later ones
-        grad_projection = torch.zeros_like(projection, dtype=precise) if needs_grad else None
+        grad_projection = torch.zeros_like(projection, dtype=precise) if needs_grad else empty
         for start in range(0, len(features), chunk):
             rows = slice(start, start + chunk)
             x, y, w = features[rows], target[rows], row_weight[rows]
@@ -37,14 +48,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     grad_projection += grad.t() @ x
         if needs_grad:
             ctx.save_for_backward(grad_features, grad_projection.to(projection.dtype))
-        empty = features.new_zeros(0, dtype=precise)
-        nll = torch.cat(nll) if nll else empty
-        correct = torch.cat(correct) if correct else empty.bool()
-        ctx.mark_non_differentiable(nll, correct)
-        return total, nll, correct
+        all_nll, all_correct = torch.cat(nll), torch.cat(correct)
+        ctx.mark_non_differentiable(all_nll, all_correct)
+        return total, all_nll, all_correct
 
     @staticmethod
-    def backward(ctx, grad_total, *unused):
+    def backward(ctx: Any, grad_total: Tensor, *unused: Any) -> tuple[Tensor | None, ...]:
         grad_features, grad_projection = ctx.saved_tensors
         # in place, since the projection's gradient is as large as the embedding; a second backward pass is refused
         # by a factor in float32: loss scales are more than half precision can hold
@@ -72,4 +81,5 @@ def chunked_cross_entropy(
         the weighted sum of losses (differentiable), and without gradient the negative log-likelihood of each pair
         in nats ``(pairs,)`` and whether its most probable type is the target ``(pairs,)``.
     """
-    return _ChunkedCrossEntropy.apply(features, projection, target, row_weight, epsilon, chunk)
+    args = features, projection, target, row_weight, epsilon, chunk
+    return _ChunkedCrossEntropy.apply(*args)  # type: ignore[no-untyped-call]  # of torch

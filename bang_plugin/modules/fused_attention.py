@@ -1,7 +1,5 @@
 """Attention without a bias: of the encoder to itself, and of the decoder to the encoder."""
 
-from typing import Optional
-
 import torch
 import torch.nn.functional as F
 from fairseq.modules import FairseqDropout
@@ -14,7 +12,7 @@ def dropout_rate(dropout: FairseqDropout) -> float:
     return dropout.p if dropout.training or dropout.apply_during_inference else 0.0
 
 
-def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None, dropout: float = 0.0) -> Tensor:
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """torch's ``scaled_dot_product_attention``, in the memory of a fused kernel also where there is none.
 
     On a CPU the kernel has no dropout: torch then writes the weights out and keeps three matrices of them for the

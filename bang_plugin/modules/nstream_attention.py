@@ -4,13 +4,15 @@ One module serves every mode; what differs between modes is only the :class:`Str
 which key a row sees, and the backend that computes the weights.
 """
 
-from typing import Optional
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
+from .attention_backends import Backend
+from .cache import LayerCache
 from .fused_attention import dropout_rate
 from .packed_linear import PackedLinear, pack_children
 from .relative_positions import bucket_table
@@ -28,6 +30,8 @@ class NStreamAttention(nn.Module):
         dropout: of attention weights, in training.
         num_buckets, max_distance: see :func:`bucket_table`.
     """
+
+    bucket_table: Tensor
 
     def __init__(
         self,
@@ -47,15 +51,16 @@ class NStreamAttention(nn.Module):
         self.relative_linear = nn.Linear(embed_dim, num_buckets * num_heads)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
         self.register_buffer("bucket_table", bucket_table(num_buckets, max_distance), persistent=False)
-        self.packed: Optional[PackedLinear] = None
+        self.packed: PackedLinear | None = None
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
         nn.init.normal_(self.relative_linear.weight, std=embed_dim**-0.5)
         nn.init.zeros_(self.relative_linear.bias)
 
-    def forward(self, hidden: Tensor, attend, cache: Optional["LayerCache"] = None, skip: int = 0) -> Tensor:  # noqa: F821
-        """
+    def forward(self, hidden: Tensor, attend: Backend, cache: LayerCache | None = None, skip: int = 0) -> Tensor:
+        """Attend from all rows but the first ``skip``.
+
         Args:
             hidden: ``(batch, rows, embed_dim)``.
             attend: backend built from this pass's Streams.
@@ -75,7 +80,7 @@ class NStreamAttention(nn.Module):
         out = attend(q, k, v, bias, dropout_rate(self.dropout))
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
-    def _project(self, hidden: Tensor):
+    def _project(self, hidden: Tensor) -> tuple[Sequence[Tensor], Tensor]:
         """Queries, keys and values ``(batch, rows, embed_dim)``, and the bias of each bucket for each row."""
         if self.packed is not None:
             *qkv, bias = self.packed(hidden).split([*[self.embed_dim] * 3, self.num_buckets * self.num_heads], dim=-1)
@@ -87,7 +92,8 @@ class NStreamAttention(nn.Module):
         pack_children(self, ["out_proj"], precision)
         weight = torch.cat([self.in_proj_weight, self.relative_linear.weight])
         self.packed = PackedLinear(weight, torch.cat([self.in_proj_bias, self.relative_linear.bias]), precision)
-        self.in_proj_weight = self.in_proj_bias = self.relative_linear = None
+        for name in ("in_proj_weight", "in_proj_bias", "relative_linear"):
+            setattr(self, name, None)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)

@@ -5,7 +5,8 @@ call. Here they are rearranged once, by oneDNN (float32, bfloat16) or for 8-bit 
 """
 
 import io
-from typing import Optional
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -42,20 +43,21 @@ class PackedLinear(nn.Module):
         BangError: if this processor or torch lacks the precision.
     """
 
-    def __init__(self, weight: Tensor, bias: Optional[Tensor], precision: str = "float32", activation: str = "none"):
+    def __init__(self, weight: Tensor, bias: Tensor | None, precision: str = "float32", activation: str = "none"):
         super().__init__()
         if not available(precision):
             raise BangError(
                 f"{precision} linear layers are not supported by this processor or torch {torch.__version__}"
             )
         self.precision, self.activation = precision, activation
-        weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+        weight, bias = weight.detach(), None if bias is None else bias.detach()
         if precision == "int8":
             scales = weight.abs().amax(1).clamp(min=torch.finfo(weight.dtype).tiny) / 127
             zeros = torch.zeros(len(weight), dtype=torch.long)
             weight = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
         elif precision == "bf16":
-            weight, self.bias = weight.to(torch.bfloat16), None if bias is None else self.bias.to(torch.bfloat16)
+            weight, bias = weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16)
+        self.bias = bias
         self._pack(weight)
 
     def _pack(self, weight: Tensor) -> None:
@@ -75,7 +77,7 @@ class PackedLinear(nn.Module):
         out = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
         return out.float()
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """Copies are packed anew from the weights, since torch can copy or pickle neither of the layouts.
 
         They are passed on as bytes: a tensor that nothing else holds would be gone before another process opens it.
@@ -87,13 +89,13 @@ class PackedLinear(nn.Module):
         torch.save(torch.ops.quantized.linear_unpack(packed)[0] if int8 else packed.to_dense(), file)
         return {**state, "weight": file.getvalue()}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         weight = torch.load(io.BytesIO(state.pop("weight")), weights_only=True)
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # of torch
         self._pack(weight)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         moved = fn(torch.zeros(1))
         if moved.device.type != "cpu" or moved.dtype != torch.float32:
             raise BangError("this model's weights are laid out for generating on the CPU in float32: load it anew")
@@ -106,14 +108,14 @@ def merged(*layers: nn.Linear, precision: str) -> PackedLinear:
     return PackedLinear(weight, torch.cat([layer.bias for layer in layers]), precision)
 
 
-def pack_children(module: nn.Module, names, precision: str) -> None:
+def pack_children(module: nn.Module, names: Iterable[str], precision: str) -> None:
     """Replace the linear layers ``names`` of ``module``."""
     for name in names:
         layer = getattr(module, name)
         setattr(module, name, PackedLinear(layer.weight, layer.bias, precision))
 
 
-def pack_feed_forward(layer: nn.Module, precision: str) -> None:
+def pack_feed_forward(layer: Any, precision: str) -> None:
     """Replace ``fc1``, ``activation_fn`` and ``fc2`` of a Transformer layer."""
     activation = FUSED.get(layer.activation_fn, "none")
     layer.fc1 = PackedLinear(layer.fc1.weight, layer.fc1.bias, precision, activation)

@@ -46,15 +46,17 @@ class Streams:
 
     @property
     def chain_len(self) -> int:
+        """Mask rows of this pass."""
         return self.element.size(1)
 
     @property
     def prefix_len(self) -> int:
+        """Prefix rows of this pass."""
         return self.positions.size(1) - self.chain_len
 
     @property
     def key_positions(self) -> Tensor:
-        """``(batch, slots + chain_len)``."""
+        """Position of every key, ``(batch, slots + chain_len)``."""
         return torch.cat([self.prefix_positions, self.positions[:, self.prefix_len :]], dim=1)
 
     def sees_prefix(self) -> Tensor:

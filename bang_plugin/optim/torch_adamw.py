@@ -1,7 +1,7 @@
 """``--optimizer torch_adamw``: torch's AdamW, which updates all parameters of a device in one fused kernel."""
 
 import ast
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, List
 
@@ -15,6 +15,8 @@ from ..errors import BangError
 
 @dataclass
 class TorchAdamWConfig(FairseqDataclass):
+    """Options of :class:`TorchAdamW`."""
+
     adam_betas: Any = field(default=(0.9, 0.999), metadata={"help": "decay of the means of gradients and squares"})
     adam_eps: float = field(default=1e-8, metadata={"help": "added to the root of the mean square"})
     weight_decay: float = field(default=0.0, metadata={"help": "weight decay, apart from the gradients"})
@@ -29,7 +31,7 @@ class TorchAdamW(FairseqOptimizer):
     paper on Adam (and apex) does; the two agree unless gradients are about as small as ``--adam-eps``.
     """
 
-    def __init__(self, cfg: TorchAdamWConfig, params: Iterable):
+    def __init__(self, cfg: TorchAdamWConfig, params: Iterable[Any]):
         super().__init__(cfg)
         params = list(params)
         groups = [group["params"] if isinstance(group, dict) else [group] for group in params]
@@ -38,11 +40,11 @@ class TorchAdamW(FairseqOptimizer):
         self._optimizer = torch.optim.AdamW(params, fused=self.fused, **self.optimizer_config)
 
     @property
-    def optimizer_config(self) -> dict:
+    def optimizer_config(self) -> dict[str, Any]:
         """torch's names of the options; they replace those that a checkpoint holds."""
-        lr = self.cfg.lr
+        lr: Any = self.cfg.lr
         return {
-            "lr": lr[0] if isinstance(lr, Collection) else lr,
+            "lr": lr[0] if isinstance(lr, Sequence) else lr,
             "betas": betas(self.cfg.adam_betas),
             "eps": self.cfg.adam_eps,
             "weight_decay": self.cfg.weight_decay,
@@ -53,13 +55,13 @@ class TorchAdamW(FairseqOptimizer):
         """Every number is updated by itself, so parameters may be joined."""
         return True
 
-    def load_state_dict(self, state_dict: dict, optimizer_overrides: dict | None = None) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None) -> None:
         """Go on from a saved state, which may come from a device with or without the fused kernel."""
         groups = [{**group, "fused": self.fused} for group in state_dict["param_groups"]]
         super().load_state_dict({**state_dict, "param_groups": groups}, optimizer_overrides)
 
 
-def betas(value) -> tuple[float, float]:
+def betas(value: str | Iterable[float]) -> tuple[float, float]:
     """Both decay rates, from the command line's text or a sequence.
 
     Raises:

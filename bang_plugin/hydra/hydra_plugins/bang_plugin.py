@@ -8,11 +8,14 @@ it.
 import functools
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.utils import get_original_cwd
+from omegaconf import DictConfig
 
 COMMAND = "fairseq_cli.hydra_train"
 
@@ -21,17 +24,19 @@ class BangPlugin(SearchPathPlugin):
     """Hydra calls it once before it reads the configuration."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for module in (sys.modules.get(COMMAND), sys.modules["__main__"]):  # python -m names it __main__
+        """Guard the main function of fairseq-hydra-train; the search path stays as it is."""
+        modules: list[Any] = [sys.modules.get(COMMAND), sys.modules["__main__"]]  # python -m names it __main__
+        for module in modules:
             spec = getattr(module, "__spec__", None)
             if spec is not None and spec.name == COMMAND and not hasattr(module._hydra_main, "is_bang_guard"):
                 module._hydra_main = _guarded(module._hydra_main)
 
 
-def _guarded(hydra_main):
+def _guarded(hydra_main: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq-hydra-train's main function."""
 
     @functools.wraps(hydra_main)
-    def guarded(cfg, **kwargs):
+    def guarded(cfg: DictConfig, **kwargs: Any) -> Any:
         user_dir = HydraConfig.initialized() and cfg.common.user_dir
         if user_dir:
             from fairseq.utils import import_user_module
@@ -47,5 +52,5 @@ def _guarded(hydra_main):
                 hydra_run.prepare(cfg)
         return hydra_main(cfg, **kwargs)
 
-    guarded.is_bang_guard = True
+    guarded.is_bang_guard = True  # type: ignore[attr-defined]  # a mark, see above
     return guarded
