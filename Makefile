@@ -3,16 +3,17 @@
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := . $(VENV)/bin/activate &&
+CHECKS := ruff check . && ruff format --check . && mypy
 # two processes, each with whole files of tests, so that what a file shares is made once
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: test test-all demo benchmark lint clean
 
 test: $(READY)
-	$(RUN) ruff check . && ruff format --check . && $(PYTEST) -m "not slow" tests
+	$(RUN) $(CHECKS) && $(PYTEST) -m "not slow" tests
 
 test-all: $(READY)
-	$(RUN) ruff check . && ruff format --check . && $(PYTEST) tests
+	$(RUN) $(CHECKS) && $(PYTEST) tests
 
 demo: $(READY)
 	$(RUN) exec python -m scripts.demo

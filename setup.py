@@ -12,6 +12,7 @@ setup(
     description="BANG for fairseq: one encoder-decoder for autoregressive and non-autoregressive generation",
     # Hydra looks for plugins of its own in the namespace package hydra_plugins
     packages=[*find_packages(include=["bang_plugin", "bang_plugin.*"]), "hydra_plugins"],
+    package_data={"bang_plugin": ["py.typed"]},  # type checkers read the annotations of an installed package
     package_dir={"hydra_plugins": "bang_plugin/hydra/hydra_plugins"},
     entry_points={"console_scripts": ["bang = bang_plugin.__main__:main"]},
     python_requires=">=3.11,<3.14",
@@ -30,6 +31,6 @@ setup(
         "examples": EXAMPLES,
         "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
         "benchmark": ["ctranslate2", "matplotlib"],
-        "test": [*EXAMPLES, "hypothesis", "pytest", "pytest-xdist", "ruff", "tensorboardX"],
+        "test": [*EXAMPLES, "hypothesis", "mypy==2.4.1", "pytest", "pytest-xdist", "ruff", "tensorboardX"],
     },
 )
