@@ -3,11 +3,11 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional, Self
 
 from fairseq import utils
-from fairseq.criterions import CRITERION_REGISTRY
-from fairseq.data import data_utils
+from fairseq.criterions import CRITERION_REGISTRY, FairseqCriterion
+from fairseq.data import Dictionary, data_utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
@@ -26,12 +26,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class BangPretrainingConfig(FairseqDataclass):
+    """Options of :class:`BangPretrainingTask`."""
+
     data: str = field(
         default=MISSING,
         metadata={"help": "folders that fairseq-preprocess --only-source wrote, separated by colons, one an epoch"},
     )
     tokens_per_sample: int = field(default=512, metadata={"help": "tokens per block of text"})
-    sample_break_mode: ChoiceEnum(["none", "complete", "complete_doc"]) = field(
+    # type: fairseq makes a class for the choices
+    sample_break_mode: ChoiceEnum(["none", "complete", "complete_doc"]) = field(  # type: ignore[valid-type]
         default="none",
         metadata={
             "help": "none: blocks ignore line ends; complete: whole lines; complete_doc: of one document; "
@@ -56,7 +59,7 @@ class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, Fairs
     The mask symbol is the dictionary's ``[MASK]`` or ``<mask>``.
     """
 
-    def __init__(self, cfg: BangPretrainingConfig, dictionary):
+    def __init__(self, cfg: BangPretrainingConfig, dictionary: Dictionary):
         super().__init__(cfg)
         self.dictionary = dictionary
         mask = next((s for s in ("[MASK]", "<mask>") if s in dictionary.indices), None)
@@ -82,8 +85,9 @@ class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, Fairs
             )
 
     @classmethod
-    def setup_task(cls, cfg: BangPretrainingConfig, **kwargs):
-        """
+    def setup_task(cls, cfg: BangPretrainingConfig, **kwargs: Any) -> Self:
+        """Load the dictionary of the first data folder.
+
         Raises:
             BangError: if the data folder has no usable dictionary.
         """
@@ -91,13 +95,13 @@ class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, Fairs
         return cls(cfg, cls.load_dictionary(os.path.join(first, "dict.txt")))
 
     @classmethod
-    def build_dictionary(cls, filenames, workers=1, threshold=-1, nwords=-1, padding_factor=8):
+    def build_dictionary(cls, filenames: list[str], *args: Any, **kwargs: Any) -> Dictionary:
         """fairseq's, with the mask symbol."""
-        dictionary = super().build_dictionary(filenames, workers, threshold, nwords, padding_factor)
+        dictionary = super().build_dictionary(filenames, *args, **kwargs)
         dictionary.add_symbol("<mask>")
         return dictionary
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Load a split; training goes through the folders of ``data``, one an epoch.
 
         Raises:
@@ -122,8 +126,9 @@ class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, Fairs
         masked.set_epoch(epoch)
         self.datasets[split] = masked
 
-    def build_criterion(self, cfg, from_checkpoint=False):
-        """
+    def build_criterion(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> FairseqCriterion:
+        """fairseq's, checked.
+
         Raises:
             BangError: for a criterion that does not know spans, or pure NAR, for which spans have no beginning.
         """
@@ -136,13 +141,16 @@ class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, Fairs
             )
         return super().build_criterion(cfg, from_checkpoint)
 
-    def max_positions(self):
+    def max_positions(self) -> tuple[int, int]:
+        """Longest source and target, in tokens."""
         return (self.cfg.max_source_positions, self.cfg.max_target_positions)
 
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> Dictionary:
+        """The dictionary."""
         return self.dictionary
 
     @property
-    def target_dictionary(self):
+    def target_dictionary(self) -> Dictionary:
+        """The same."""
         return self.dictionary

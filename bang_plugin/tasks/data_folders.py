@@ -1,15 +1,18 @@
 """Training data in several folders, one an epoch: found wanting before the first epoch, not in the second."""
 
 import os
+from collections.abc import Iterable
 
 from fairseq import utils
+from fairseq.data import Dictionary
 
 from ..errors import BangError
 from ..guards.binarised import check_note
 
 
-def check_folders(data: str, sides) -> None:
-    """
+def check_folders(data: str, sides: Iterable[tuple[list[str], Dictionary]]) -> None:
+    """Look for the training data in every folder.
+
     Args:
         data: folders separated by colons.
         sides: for each part of a sample the names, without ``.bin``, that its file may have, and its dictionary.

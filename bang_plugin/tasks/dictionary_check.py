@@ -1,17 +1,22 @@
 """Keeps parameters and dictionary together."""
 
+from typing import Any
+
+from fairseq.tasks import FairseqTask
+
 from ..data.dictionary import check_same, identity
 
 
-class DictionaryCheck:
+class DictionaryCheck(FairseqTask):
     """Task mix-in: checkpoints remember their dictionary, and loading one with another is an error."""
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """fairseq's task state and the dictionary that the parameters belong to."""
         return {**super().state_dict(), "dictionary": identity(self.source_dictionary)}
 
-    def load_state_dict(self, state_dict):
-        """
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """fairseq's, with the dictionary compared.
+
         Raises:
             BangError: if the checkpoint was trained with another dictionary.
         """
@@ -19,6 +24,6 @@ class DictionaryCheck:
         self.check_dictionary(state_dict.pop("dictionary", None), "the checkpoint")
         super().load_state_dict(state_dict)
 
-    def check_dictionary(self, theirs, name: str) -> None:
+    def check_dictionary(self, theirs: dict[str, Any] | None, name: str) -> None:
         """See :func:`~bang_plugin.data.dictionary.check_same`."""
         check_same(theirs, self.source_dictionary, name)

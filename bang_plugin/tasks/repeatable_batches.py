@@ -1,23 +1,36 @@
 """Makes the batches of an epoch depend on the seed and the epoch alone, and their loading end with it."""
 
 import copy
+from typing import Any
 
 import torch
+from fairseq.data import FairseqDataset
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.tasks import FairseqTask
 
 from ..errors import BangError
 
 
-class RepeatableBatches:
+class RepeatableBatches(FairseqTask):
     """Task mix-in: training that was resumed sees the batches that it would have seen.
 
     fairseq builds batches once, by a draw that depends on the epoch in which it is started, and keeps them for all
     epochs: after resuming in a later epoch some sentences come twice in it and others never.
     """
 
-    def can_reuse_epoch_itr(self, dataset) -> bool:
+    def can_reuse_epoch_itr(self, dataset: FairseqDataset) -> bool:
+        """No: each epoch has batches of its own."""
         return False
 
-    def get_batch_iterator(self, dataset, max_tokens=None, max_sentences=None, *args, num_workers=0, **options):
+    def get_batch_iterator(
+        self,
+        dataset: FairseqDataset,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        *args: Any,
+        num_workers: int = 0,
+        **options: Any,
+    ) -> EpochBatchIterator:
         """fairseq's, with every sentence in it, and with processes that end when its last batch is loaded.
 
         Validation in the course of training takes one process, beside those that load the training data.
@@ -31,7 +44,7 @@ class RepeatableBatches:
         dataset = copy.copy(dataset)  # with an epoch of its own, for --valid-subset may name the training data
         shards, shard = options.get("num_shards", 1), options.get("shard_id", 0)
 
-        def batched(sentences):
+        def batched(sentences: int | None) -> EpochBatchIterator:
             return super(RepeatableBatches, self).get_batch_iterator(
                 dataset, max_tokens, sentences, *args, num_workers=num_workers, **options
             )
