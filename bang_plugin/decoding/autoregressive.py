@@ -18,7 +18,7 @@ SEARCH_OPTIONS += ["constraints", "prefix_allowed_tokens_fn", "temperature", "di
 SEARCH_OPTIONS += ["diverse_beam_strength", "diversity_rate", "lm_path", "lm_weight"]
 
 
-class BeamSearch(SequenceGenerator):  # type: ignore[misc]
+class BeamSearch(SequenceGenerator):
     """fairseq's generator; each of its hypotheses also tells how many decoder ``passes`` its sentence took.
 
     Attributes:

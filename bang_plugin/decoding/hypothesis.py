@@ -54,8 +54,10 @@ class Totals:
             self.proposed += best.proposed
 
     def summary(self) -> str:
-        """Mean batch and passes and, for modes that draft, tokens per pass and the share of proposed tokens that were
-        kept; at least one sentence has been counted."""
+        """Mean batch and passes and, for modes that draft, tokens per pass and the share of proposed tokens kept.
+
+        At least one sentence has been counted.
+        """
         line = (
             f"{self.sentences} sentences in batches of {self.sentences / self.batches:.1f}, "
             f"{self.passes / self.sentences:.2f} decoder passes each"

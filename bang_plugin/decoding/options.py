@@ -54,7 +54,8 @@ def warn_once(line: str) -> None:
 
 
 def check_task_options(cfg: Any) -> None:
-    """
+    """Check the task's options of how to write.
+
     Raises:
         BangError: for a decoding that there is none of, values out of range, or options that the decoding has no
             meaning for.
@@ -135,7 +136,8 @@ def with_options(task: Any, chosen: Mapping[str, Any]) -> Any:
 
 
 def check_generation_options(cfg: Any, args: Any) -> None:
-    """
+    """Check fairseq's options of how to write, where they meet ours.
+
     Args:
         cfg: task options.
         args: fairseq's generation options.
@@ -156,7 +158,8 @@ def check_generation_options(cfg: Any, args: Any) -> None:
 
 
 def check_models(decoding: Decoding, cfg: Any, models: List[Any]) -> None:
-    """
+    """Check that a decoding can write with these models.
+
     Raises:
         BangError: for a model that is not BANG.
     """

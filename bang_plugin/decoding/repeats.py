@@ -5,7 +5,7 @@ from fairseq.ngram_repeat_block import NGramRepeatBlock
 from torch import Tensor
 
 
-class RepeatBlock(NGramRepeatBlock):  # type: ignore[misc]
+class RepeatBlock(NGramRepeatBlock):
     """Forbids n-grams that a hypothesis already holds.
 
     fairseq's own Python code compares with the end of its padded buffer instead of the hypothesis'

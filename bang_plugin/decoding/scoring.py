@@ -38,8 +38,10 @@ class ForcedState(DecodingState):
         return tokens, scores
 
     def certainty(self, scores: Tensor) -> Tensor:
-        """That of the tokens which would have been chosen: so the blocks' lengths do not depend on the given tokens,
-        and the likelihoods of all outputs add up to 1."""
+        """That of the tokens which would have been chosen.
+
+        So the blocks' lengths do not depend on the given tokens, and the likelihoods of all outputs add up to 1.
+        """
         return self._certainty
 
     def is_end(self, tokens: Tensor, place: Tensor) -> Tensor:
@@ -48,8 +50,10 @@ class ForcedState(DecodingState):
 
 
 class BlockScorer(BlockGenerator):
-    """fairseq's ``SequenceScorer`` for a mode: the hypotheses are the targets, ``score`` is the mean log-probability
-    (nats) of their tokens, and each token's is what the mode's own chain gives it.
+    """fairseq's ``SequenceScorer`` for a mode.
+
+    The hypotheses are the targets, ``score`` is the mean log-probability (nats) of their tokens, and each token's is
+    what the mode's own chain gives it.
 
     Args:
         models, dictionary, mode, observers: see :class:`BlockGenerator`.
@@ -59,7 +63,8 @@ class BlockScorer(BlockGenerator):
         super().__init__(models, dictionary, mode, Limits(), observers=observers)
 
     def begin(self, sample: Dict[str, Any], lengths: Tensor) -> DecodingState:
-        """
+        """The state of a batch whose outputs are its targets.
+
         Raises:
             BangError: if there are no targets.
         """
@@ -67,11 +72,12 @@ class BlockScorer(BlockGenerator):
         return ForcedState(self.dictionary, sample["target"])
 
 
-class ReferenceScorer(SequenceScorer):  # type: ignore[misc]
+class ReferenceScorer(SequenceScorer):
     """fairseq's, for AR's likelihood, with a line where there is nothing to score."""
 
     def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Any]]]:
-        """
+        """fairseq's, checked.
+
         Raises:
             BangError: if there are no targets.
         """
@@ -81,7 +87,8 @@ class ReferenceScorer(SequenceScorer):  # type: ignore[misc]
 
 
 def check_targets(sample: Dict[str, Any]) -> None:
-    """
+    """Check that there is something to score.
+
     Raises:
         BangError: if a batch has no targets to score.
     """

@@ -106,8 +106,9 @@ class DecodingState:
         self.draft_counts: Optional[Tensor] = None
 
     def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
-        """Most probable tokens under fairseq's rules: no padding, no end before ``min_len``, and the end and
-        nothing else at the length limit.
+        """Most probable tokens under fairseq's rules.
+
+        No padding, no end before ``min_len``, and the end and nothing else at the length limit.
 
         Args:
             logits: ``(batch, n, vocab)``, changed in place.
@@ -140,8 +141,11 @@ class DecodingState:
         return tokens, (best - normaliser).masked_fill(forced.unsqueeze(-1), -torch.inf), end
 
     def _restrict(self, logits: Tensor, normaliser: Tensor, index: Tensor) -> Tuple[Tensor, Tensor]:
-        """Take what must not come next out of ``logits``; returns the end symbol's log-probability and where nothing
-        else may come, ``(batch, n)`` each."""
+        """Take what must not come next out of ``logits``.
+
+        Returns:
+            the end symbol's log-probability and where nothing else may come, ``(batch, n)`` each.
+        """
         end = logits[..., self.eos] - normaliser.squeeze(-1)
         logits[..., self.pad] = -torch.inf
         if self.limits.unkpen:

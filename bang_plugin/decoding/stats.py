@@ -50,6 +50,7 @@ class DecodingStats(Observer):
         weakref.finalize(self, _log, decoding, self.totals)
 
     def on_batch(self, event: BatchEvent) -> None:
+        """See :class:`Observer`."""
         self.totals.add(event.hypotheses)
 
 
@@ -59,14 +60,17 @@ def _log(decoding: str, totals: Totals) -> None:
 
 
 class TraceRecorder(Observer):
-    """Gives each hypothesis its ``trace``: for every pass its number, the proposed tokens as text, their probabilities,
-    and how many were kept. For one generator at a time."""
+    """Gives each hypothesis its ``trace``. For one generator at a time.
+
+    A trace is for every pass its number, the proposed tokens as text, their probabilities, and how many were kept.
+    """
 
     def __init__(self) -> None:
         self._sample: Optional[Dict[str, Any]] = None
         self._traces: Dict[int, List[Dict[str, Any]]] = {}
 
     def on_pass(self, event: PassEvent) -> None:
+        """See :class:`Observer`."""
         if event.sample is not self._sample:
             self._sample, self._traces = event.sample, {}
         n = event.tokens.size(1)
@@ -81,6 +85,7 @@ class TraceRecorder(Observer):
             self._traces.setdefault(int(row), []).append(record)
 
     def on_batch(self, event: BatchEvent) -> None:
+        """See :class:`Observer`."""
         if event.sample is self._sample:
             for row, trace in self._traces.items():
                 event.hypotheses[row][0].trace = trace
@@ -94,12 +99,14 @@ class _TraceWriter(Observer):
         self._seen = 0
 
     def on_batch(self, event: BatchEvent) -> None:
+        """See :class:`Observer`."""
         numbers = event.ids or range(self._seen, self._seen + len(event.hypotheses))
         self._seen += len(event.hypotheses)
         for number, (hypothesis, *_) in zip(numbers, event.hypotheses):
             self.write(number, hypothesis)
 
     def write(self, number: int, hypothesis: Hypothesis) -> None:
+        """Show the trace of one sentence."""
         raise NotImplementedError
 
 
@@ -107,12 +114,15 @@ class TracePrinter(_TraceWriter):
     """``--print-trace``: to standard output."""
 
     def write(self, number: int, hypothesis: Hypothesis) -> None:
+        """Show the trace of one sentence."""
         print("\n".join(format_trace(number, hypothesis.trace)))
 
 
 class TraceFile(_TraceWriter):
-    """``--trace-file``: JSON lines; in distributed training each process has a file of its own, ``trace.0.jsonl``,
-    ``trace.1.jsonl``, … for ``trace.jsonl``.
+    """``--trace-file``: JSON lines.
+
+    In distributed training each process has a file of its own, ``trace.0.jsonl``, ``trace.1.jsonl``, … for
+    ``trace.jsonl``.
 
     Raises:
         BangError: if it cannot be written, or another process or generator is writing it.
@@ -124,6 +134,7 @@ class TraceFile(_TraceWriter):
         weakref.finalize(self, self._file.close)
 
     def write(self, number: int, hypothesis: Hypothesis) -> None:
+        """Show the trace of one sentence."""
         record = {"id": number, "score": float(hypothesis.score), "passes": hypothesis.passes}
         print(json.dumps({**record, "trace": hypothesis.trace}, ensure_ascii=False), file=self._file)
 

@@ -24,7 +24,7 @@ DECODING_OPTIONS = ("decoding", *(name for name in TASK_OPTIONS if name not in E
 GENERATION_OPTIONS = {*GenerationConfig.__dataclass_fields__, "inference_step_args", "prefix_allowed_tokens_fn"}
 
 
-class BangHub(GeneratorHubInterface):  # type: ignore[misc]
+class BangHub(GeneratorHubInterface):
     """Texts in, texts or hypotheses out.
 
     It may be used by several threads at once: no call changes what another one sees. It can be copied, pickled and so
@@ -33,8 +33,10 @@ class BangHub(GeneratorHubInterface):  # type: ignore[misc]
 
     def __init__(self, cfg: Any, task: Any, models: List[Any], bpe: Any = None, tokenizer: Any = None):
         super().__init__(cfg, task, models)
-        self.bpe = bpe or self.bpe
-        self.tokenizer = tokenizer or self.tokenizer
+        if bpe:
+            self.bpe = bpe
+        if tokenizer:
+            self.tokenizer = tokenizer
         self.eval()
 
     def generate(
@@ -171,7 +173,8 @@ def _typed(dataclass: type, values: Any) -> Any:
 
 
 def _check_names(options: Dict[str, Any], known: Set[str]) -> None:
-    """
+    """Check the options of a call.
+
     Raises:
         BangError: for an option that is not known.
     """

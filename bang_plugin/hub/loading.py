@@ -1,7 +1,7 @@
 """From a folder with a checkpoint to a :class:`BangHub`: dictionaries, tokeniser, and which saved options count."""
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Any, Dict, Optional, Set
 
 from fairseq import checkpoint_utils, registry
 from fairseq.data import encoders
@@ -26,7 +26,7 @@ RUN_OPTIONS = ("decoding", *TASK_OPTIONS, "eval_bleu", "eval_decodings", "trunca
 
 
 def from_pretrained(
-    folder: str, checkpoint_file: Optional[str] = None, data_name_or_path: Optional[str] = None, **overrides
+    folder: str, checkpoint_file: Optional[str] = None, data_name_or_path: Optional[str] = None, **overrides: Any
 ) -> BangHub:
     """Load a checkpoint with its dictionaries and tokeniser.
 
@@ -75,7 +75,7 @@ def from_pretrained(
     return BangHub(cfg, task, models, found or _build_encoder(cfg, "bpe"), _build_encoder(cfg, "tokenizer"))
 
 
-def _configure(file: str, state: dict, overrides: dict) -> DictConfig:
+def _configure(file: str, state: Dict[str, Any], overrides: Dict[str, Any]) -> DictConfig:
     """The configuration of a loaded checkpoint, put into its place in ``state``.
 
     Raises:
@@ -123,18 +123,19 @@ def _defaults(task: str) -> Dict[str, object]:
     return {name: option.default for name, option in fields.items()}
 
 
-def _names(cfg) -> set:
+def _names(cfg: Any) -> Set[str]:
     """All keys of a configuration."""
     if not isinstance(cfg, DictConfig):
         return set(vars(cfg)) if hasattr(cfg, "__dict__") else set()
     found = {str(key) for key in cfg}
+    key: Any
     for key in cfg:
         if not OmegaConf.is_missing(cfg, key) and not OmegaConf.is_interpolation(cfg, key):
             found |= _names(cfg[key]) if isinstance(cfg[key], DictConfig) else set()
     return found
 
 
-def find_tokeniser(folder: Path):
+def find_tokeniser(folder: Path) -> Wordpiece | SentencepieceBPE | None:
     """The tokeniser whose file lies in a checkpoint's folder: a sentencepiece model or a BERT vocabulary.
 
     Raises:
@@ -153,7 +154,7 @@ def find_tokeniser(folder: Path):
         raise BangError(f"{found[0]}: not a sentencepiece model ({str(error).splitlines()[0][:100]})") from error
 
 
-def _build_encoder(cfg: DictConfig, kind: str):
+def _build_encoder(cfg: DictConfig, kind: str) -> Any:
     """fairseq's ``bpe`` or ``tokenizer`` of a configuration, which is left without it."""
     saved = cfg.get(kind)
     cfg[kind] = None

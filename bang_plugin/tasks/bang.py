@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Self, Tuple
 
 import numpy as np
 import torch
 from fairseq import utils
-from fairseq.data import LanguagePairDataset, data_utils
-from fairseq.dataclass import ChoiceEnum
+from fairseq.data import Dictionary, FairseqDataset, LanguagePairDataset, data_utils
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
@@ -26,6 +27,8 @@ from .validation_bleu import ValidationBleu
 
 @dataclass
 class BangConfig(TranslationConfig):
+    """Options of :class:`BangTask`: fairseq's translation task's, and those of how to write."""
+
     decoding: str = field(default="ar", metadata={"help": "how to write"})
     block_size: int = field(default=4, metadata={"help": "tokens drafted per pass"})
     confidence: float = field(
@@ -58,7 +61,8 @@ class BangConfig(TranslationConfig):
     decoding_args: Optional[str] = field(
         default=None, metadata={"help": "options of a decoding that a --user-dir adds, as JSON: '{\"threshold\": 0.5}'"}
     )
-    quantize: ChoiceEnum(QUANTIZE) = field(
+    # type: fairseq makes a class for the choices
+    quantize: ChoiceEnum(QUANTIZE) = field(  # type: ignore[valid-type]
         default="none",
         metadata={"help": "generation on a CPU: linear layers in bf16 or int8, faster, at the price of some tokens"},
     )
@@ -82,18 +86,19 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
 
     decoding_options = ("decoding", *TASK_OPTIONS)
 
-    def __init__(self, cfg: BangConfig, src_dict, tgt_dict):
+    def __init__(self, cfg: BangConfig, src_dict: Dictionary, tgt_dict: Dictionary):
         super().__init__(cfg, src_dict, tgt_dict)
         check_task_options(cfg)
         if cfg.upsample_primary == -1:  # fairseq's default, for which it repeats train -1 times beside a train1
             cfg.upsample_primary = 1
         if cfg.upsample_primary < 1:
             raise BangError(f"--upsample-primary {cfg.upsample_primary}: train is repeated so often, 1 time at least")
-        self.line_numbers = None  # of fairseq-interactive's batch, see guards/text_input.py
+        self.line_numbers: Optional[List[int]] = None  # of fairseq-interactive's batch, see guards/text_input.py
 
     @classmethod
-    def setup_task(cls, cfg: BangConfig, **kwargs):
-        """
+    def setup_task(cls, cfg: BangConfig, **kwargs: Any) -> Self:
+        """fairseq's, checked.
+
         Raises:
             BangError: if the data folder, the language pair or a dictionary is not usable.
         """
@@ -112,7 +117,7 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
                 ) from error
             raise
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """fairseq's, checked.
 
         Raises:
@@ -135,7 +140,8 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             line = int(np.flatnonzero(sizes.reshape(len(sizes), -1).min(1) < 1)[0]) + 1
             raise BangError(f"{self.cfg.data}, {split}: line {line} has not even an end symbol; binarise again")
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """fairseq's; texts that are longer than the model can read are too long for the task."""
         model = super().build_model(cfg, from_checkpoint)
         # data may be truncated to, never beyond, what the model can read
         for side in ("max_source_positions", "max_target_positions"):
@@ -152,8 +158,10 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
         extra_gen_cls_kwargs: Optional[Dict[str, Any]] = None,
         **kwargs: Any,
     ) -> Any:
-        """The generator of ``--decoding``: a fairseq ``SequenceGenerator`` for ``ar``, a :class:`BlockGenerator` for
-        other modes; to score references, a ``SequenceScorer`` or a :class:`BlockScorer`.
+        """The generator of ``--decoding``.
+
+        It is a fairseq ``SequenceGenerator`` for ``ar``, a :class:`BlockGenerator` for other modes; to score
+        references, a ``SequenceScorer`` or a :class:`BlockScorer`.
 
         Raises:
             BangError: for options that the mode has no meaning for, or a model that is not BANG.
@@ -186,7 +194,13 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             sample = {**sample, "id": torch.tensor(self.line_numbers, device=device)}
         return super().inference_step(generator, models, sample, prefix_tokens, constraints)
 
-    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None, targets=None):
+    def build_dataset_for_inference(
+        self,
+        src_tokens: List[torch.Tensor],
+        src_lengths: List[int],
+        constraints: Optional[List[torch.Tensor]] = None,
+        targets: Optional[List[torch.Tensor]] = None,
+    ) -> LanguagePairDataset:
         """Dataset of new source sentences, cut to ``--max-source-positions`` with ``--truncate-source``.
 
         Args:
@@ -210,8 +224,15 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             constraints=constraints,
         )
 
-    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
-        """
+    def filter_indices_by_size(
+        self,
+        indices: np.ndarray,
+        dataset: FairseqDataset,
+        max_positions: Optional[Tuple[int, int]] = None,
+        ignore_invalid_inputs: bool = False,
+    ) -> np.ndarray:
+        """fairseq's, with the line of a sentence that is too long.
+
         Raises:
             BangError: if a sentence is too long and may not be skipped.
         """
@@ -227,7 +248,7 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
         return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)
 
 
-def _infer_languages(cfg) -> None:
+def _infer_languages(cfg: BangConfig) -> None:
     """Where there are no data to tell the languages, as beside a checkpoint, the two dictionaries' names do.
 
     Which of them is the source's makes no difference, since they are alike.
@@ -247,6 +268,8 @@ class ReleaseBangTask(BangTask):
 
 @dataclass
 class ReleaseNarConfig(BangConfig):
+    """Options of :class:`ReleaseNarTask`."""
+
     decoding: str = "nar"
 
 

@@ -3,14 +3,19 @@
 import logging
 from argparse import Namespace
 from functools import partial
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Self, Tuple
 
 from fairseq import metrics, utils
+from fairseq.criterions import FairseqCriterion
 from fairseq.data import encoders
+from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.configs import GenerationConfig
+from fairseq.logging.meters import MetersDict
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
 from fairseq.tasks.translation import EVAL_BLEU_ORDER, TranslationTask
 from omegaconf import OmegaConf, ValidationError
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from ..decoding import registry
 from ..decoding.option_table import GENERATION_OPTIONS, OPTIONS, TASK_OPTIONS, default
@@ -22,14 +27,17 @@ logger = logging.getLogger(__name__)
 STATISTICS = [f"{kind}{n}" for kind in ("counts", "totals") for n in range(EVAL_BLEU_ORDER)] + ["sys_len", "ref_len"]
 
 
-class ValidationBleu:
+class ValidationBleu(FairseqTask):
     """Task mix-in, before fairseq's translation task: ``--eval-bleu`` for every decoding of ``--eval-decodings``.
 
     ``<decoding>_bleu`` is logged for each, and ``bleu`` is that of the first.
     """
 
-    def build_model(self, cfg, from_checkpoint=False):
-        """
+    bleu_generators: Optional[Dict[str, Any]]
+
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """fairseq's, and what validation will write with.
+
         Raises:
             BangError: in training, for options of ``--eval-bleu`` that cannot be used.
         """
@@ -39,9 +47,9 @@ class ValidationBleu:
             self.prepare_bleu(model)
         return model
 
-    def prepare_bleu(self, model) -> None:
+    def prepare_bleu(self, model: BaseFairseqModel) -> None:
         """Build what validation will write with; nothing without ``--eval-bleu``."""
-        self.bleu_generators = {}
+        self.bleu_generators = generators = {}
         if not self.cfg.eval_bleu:
             if self.cfg.eval_decodings:
                 raise BangError("--eval-decodings needs --eval-bleu")
@@ -58,36 +66,40 @@ class ValidationBleu:
             search = {name: options.pop(name) for name in list(options) if name in GENERATION_OPTIONS}
             try:
                 args = OmegaConf.merge(OmegaConf.structured(GenerationConfig), search)
-                self.bleu_generators[decoding] = with_options(self, options).build_generator([model], args)
+                generators[decoding] = with_options(self, options).build_generator([model], args)
             except (BangError, ValidationError, ValueError, AssertionError) as error:
                 raise BangError(f"--eval-bleu-args {self.cfg.eval_bleu_args}: {first_line(error)}") from error
             logger.info("--eval-bleu: %s_bleu is of --decoding %s", decoding, decoding)
 
-    def for_trial(self, model) -> "ValidationBleu":
+    def for_trial(self, model: BaseFairseqModel) -> Self:
         """A copy whose generators write no trace: for a sentence that is validated on before training starts."""
         view = with_options(self, {"print_trace": False, "trace_file": None})
         view.prepare_bleu(model)
         return view
 
-    def valid_step(self, sample, model, criterion):
+    def valid_step(
+        self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: FairseqCriterion
+    ) -> Tuple[Any, Any, Dict[str, Any]]:
         """fairseq's for any task, and for each decoding the counts that its BLEU is made of."""
         loss, sample_size, log = super(TranslationTask, self).valid_step(sample, model, criterion)
         if self.bleu_generators is None:
             self.prepare_bleu(model)
-        for decoding, generator in self.bleu_generators.items():
+        for decoding, generator in (self.bleu_generators or {}).items():
             bleu = self._inference_with_bleu(generator, sample, model)
             values = [*bleu.counts, *bleu.totals, bleu.sys_len, bleu.ref_len]
             log.update({f"_{decoding}_bleu_{name}": value for name, value in zip(STATISTICS, values)})
         return loss, sample_size, log
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: FairseqCriterion) -> None:
+        """The criterion's, and ``<decoding>_bleu`` from the sums over batches and workers."""
         super(TranslationTask, self).reduce_metrics(logging_outputs, criterion)
-        for decoding in self.bleu_generators or ():
+        decodings = list(self.bleu_generators or ())
+        for decoding in decodings:
             keys = [f"_{decoding}_bleu_{name}" for name in STATISTICS]
             if any(keys[0] in log for log in logging_outputs):  # not in training
                 for key in keys:
                     metrics.log_scalar_sum(key, utils.item(sum(log.get(key, 0) for log in logging_outputs)))
-                first = decoding == next(iter(self.bleu_generators))
+                first = decoding == decodings[0]
                 for name in ["bleu"] * first + [f"{decoding}_bleu"]:
                     metrics.log_derived(name, partial(_bleu, keys=keys))
 
@@ -129,7 +141,7 @@ def _options_of(decoding: str, decodings: List[str], given: Dict[str, Any]) -> D
     return {"decoding": decoding, **options}
 
 
-def _bleu(meters, keys) -> float:
+def _bleu(meters: MetersDict, keys: List[str]) -> float:
     """Corpus BLEU from the sums of a validation set, as sacrebleu's."""
     *counts, sys_len, ref_len = (int(meters[key].sum) for key in keys)
     correct, total = counts[:EVAL_BLEU_ORDER], counts[EVAL_BLEU_ORDER:]
