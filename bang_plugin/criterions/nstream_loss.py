@@ -244,9 +244,7 @@ class NStreamLoss(FairseqCriterion):
             remaining = real.flip(1).cumsum(1).flip(1) * real
         return remaining.clamp(max=longest)
 
-    def pick_anchors(
-        self, chains: Tensor, sample: dict[str, Any], model: BaseFairseqModel
-    ) -> tuple[Tensor, Tensor]:
+    def pick_anchors(self, chains: Tensor, sample: dict[str, Any], model: BaseFairseqModel) -> tuple[Tensor, Tensor]:
         """Keep ``--anchors`` random chains per sentence.
 
         Returns:
