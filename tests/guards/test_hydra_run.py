@@ -190,7 +190,7 @@ def test_a_folder_that_imports_the_package(toy_data, tmp_path):
         ("common.fp16=true", "--fp16 needs a GPU in training: .*"),
         ("+model.layers=3", "layers: BangModelConfig has no such option"),
         ("model.encoder_layers=many", "encoder_layers: Value 'many' .* could not be converted to Integer"),
-        ("task.decoding=speculativ", "--decoding speculativ: choose one of ar, .*; did you mean speculative.*"),
+        ("+task.decoding=speculativ", "--decoding speculativ: choose one of ar, .*; did you mean speculative.*"),
         ("task._name=bagn", "--task bagn: there is no task of that name"),
         ("criterion._name=nstream", "criterion._name nstream: there is none of that name; .*nstream_loss.*"),
         ("dataset.max_tokens=null", "Must specify batch size either with --max-tokens or --batch-size"),
