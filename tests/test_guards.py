@@ -50,6 +50,44 @@ def test_from_pretrained_changes_everything():
     run("bang_plugin.models.bang.BangModel.from_pretrained('nowhere')")
 
 
+SWITCHED_OFF = """
+import sys
+from types import SimpleNamespace
+import fairseq_cli.generate, fairseq_cli.interactive, fairseq_cli.train
+from bang_plugin.guards import table
+from tests.conftest import SMALL
+
+def there():
+    return [vars(owner).get(change.name) for change in table.CHANGES for owner in table._owners(change)]
+
+data, plugin, folder = sys.argv[1:]
+before = there()
+
+def run(command, *arguments):
+    sys.argv = [f"fairseq-{command}", data, "--task", "bang", "--user-dir", plugin, "--cpu", "--num-workers", "0"]
+    sys.argv += map(str, arguments)
+    sys.modules[f"fairseq_cli.{command}"].cli_main()
+
+run("train", *SMALL, "--nar-ratio", 0.5, "--max-update", 2, "--save-dir", folder)
+run("train", *SMALL, "--nar-ratio", 0.5, "--max-update", 4, "--save-dir", folder)
+for decoding in ("ar", "nar"):
+    run("generate", "--path", f"{folder}/checkpoint_last.pt", "--decoding", decoding, "--max-len-b", 5)
+assert len(before) >= len(table.CHANGES)
+assert there() == before, "changed"
+"""
+
+
+def test_the_switch_leaves_fairseq_alone(toy_data, tmp_path):
+    """Under it our task trains, resumes and generates with fairseq's own functions."""
+    command = [sys.executable, "-c", SWITCHED_OFF, str(toy_data / "bin"), PLUGIN, str(tmp_path)]
+    off = {**os.environ, "BANG_GUARDS": "0"}
+    result = subprocess.run(command, capture_output=True, text=True, env=off, cwd=os.path.dirname(PLUGIN))
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "4 updates" in result.stderr + result.stdout
+    for line in range(43):  # fairseq alone may leave out sentences in training, but not here
+        assert result.stdout.count(f"\nH-{line}\t") == 2
+
+
 OTHER_PLUGIN = """
 from fairseq.models import register_model_architecture
 from fairseq.models.transformer import base_architecture

@@ -1,12 +1,13 @@
 """Everything of fairseq's that is replaced while a task of ours is in use, in one table.
 
 Importing the package changes nothing. :func:`install` is called as soon as one of our tasks is chosen on a command
-line, set up, or its models are loaded from Python.
+line, set up, or its models are loaded from Python. ``BANG_GUARDS=0`` leaves fairseq as it is then too.
 """
 
 import builtins
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from . import (
 )
 
 logger = logging.getLogger(__name__)
+
+SWITCH = "BANG_GUARDS"
 
 
 @dataclass(frozen=True)
@@ -216,8 +219,14 @@ CHANGES = (
 
 
 def install() -> None:
-    """Apply the table, once; what has been imported since the last call is changed by the next."""
+    """Apply the table, once; what has been imported since the last call is changed by the next.
+
+    With ``BANG_GUARDS=0`` in the environment only Python's last line of an error is ours, which ``BANG_TRACEBACK=1``
+    gives back.
+    """
     last_line.install()
+    if os.environ.get(SWITCH, "1") == "0":
+        return
     log_level.install()
     for change in CHANGES:
         for owner in _owners(change):

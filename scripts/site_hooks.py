@@ -1,0 +1,76 @@
+"""What ``mkdocs.yml`` adds to mkdocs: pages from elsewhere in the repository, the API's pages, their place in the menu.
+
+README.md is the first page. Links between files of the repository, as a reader of the repository follows them, become
+links between pages; one to a file that the site does not have is an error like any other link that leads nowhere.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {
+    "models": "the model, its configuration and presets",
+    "modules": "attention, streams, cache",
+    "criterions": "the loss",
+    "optim": "the optimizer",
+    "decoding": "modes, loop, scores",
+    "tasks": "the tasks and their options",
+    "hub": "from Python",
+    "evaluation": "metrics and significance",
+    "commands": "`bang` and its subcommands",
+    "data": "dictionaries and data sets",
+    "checkpoints": "reading checkpoints",
+    "guards": "what is changed in fairseq, and why",
+    "errors": "what a user can mend",
+}
+LINK = re.compile(r"(\]\()([^)#\s]+)")
+
+_pages: dict[str, str] = {}  # by the file's path in the repository, the page's in the site
+
+
+def on_files(files: Files, config) -> Files:
+    """Add the pages."""
+    _pages.clear()
+    _pages.update({f"docs/{file.src_uri}": file.src_uri for file in files})
+    files.remove(files.get_file_from_path("demo.md"))  # a table by itself, which others show
+    for source in (Path("README.md"), Path("CHANGELOG.md"), *sorted(Path("examples").glob("**/README.md"))):
+        page = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}.get(str(source), source.as_posix())
+        _pages[source.as_posix()] = page
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    for room, line in ROOMS.items():
+        text = f"# bang_plugin.{room}\n\n{line[0].upper()}{line[1:]}.\n\n::: bang_plugin.{room}\n"
+        files.append(File.generated(config, f"api/{room}.md", content=text))
+    config.nav = [_folder(entry, files) for entry in config.nav]
+    return files
+
+
+def _folder(entry, files: Files):
+    """A menu entry; one that is a folder has its pages."""
+    [(title, value)] = entry.items()
+    if isinstance(value, list):
+        # pages that the menu does not name stand at the end of the guide
+        named = {*value, "index.md"}
+        return {title: [*value, *(f.src_uri for f in files.documentation_pages() if "/" not in f.src_uri and f.src_uri not in named)]}
+    if "." in value:
+        return entry
+    return {title: [file.src_uri for file in files.documentation_pages() if file.src_uri.startswith(f"{value}/")]}
+
+
+def on_page_markdown(markdown: str, page, config, files: Files) -> str:
+    """Turn links between files of the repository into links between pages."""
+    here = next((source for source, uri in _pages.items() if uri == page.file.src_uri), None)
+    if here is None:
+        return markdown
+
+    def link(found: re.Match) -> str:
+        if ":" in found[2]:
+            return found[0]
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(here), found[2]))
+        if target not in _pages:
+            return found[0]
+        return found[1] + posixpath.relpath(_pages[target], posixpath.dirname(page.file.src_uri) or ".")
+
+    return LINK.sub(link, markdown)

@@ -1,0 +1,126 @@
+"""What README.md and docs/ show: generated tables are up to date, the quick start runs as it stands, examples parse."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fairseq import options
+
+from scripts import doc_tables
+
+from .command_line import PLUGIN
+
+ROOT = Path(PLUGIN).parent
+README = (ROOT / "README.md").read_text()
+[QUICK_START] = re.findall(r"^```bash\n(.*?)^```$", README, re.S | re.M)
+[FROM_PYTHON] = re.findall(r"^```python\n(.*?)^```$", README, re.S | re.M)
+PARSERS = {
+    "train": options.get_training_parser,
+    "generate": options.get_generation_parser,
+    "preprocess": options.get_preprocessing_parser,
+}
+
+
+def test_tables_are_generated():
+    stale = [path.name for path, text in doc_tables.updated().items() if path.read_text() != text]
+    assert not stale, "run: python -m scripts.doc_tables"
+
+
+def test_a_table_of_options_has_every_option():
+    """Of one that was added and one that is fairseq's own."""
+    from bang_plugin.tasks.bang import BangConfig
+
+    table = doc_tables.options(BangConfig)
+    assert "| `--block-size` | `4` |" in table and "--truncate-source" not in table
+    assert len(table.splitlines()) == 2 + len(BangConfig.__annotations__)
+
+
+def test_record_of_a_demo(tmp_path, monkeypatch):
+    """A new run's table and plot take the place of the old ones, in README.md too."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "results.md").write_text("| decoding |\n|---|\n| mine |\n")
+    (run / "results.png").write_bytes(b"plot")
+    monkeypatch.setattr(doc_tables, "ROOT", tmp_path)
+    monkeypatch.setattr(doc_tables, "RECORD", tmp_path / "docs" / "demo.md")
+    monkeypatch.setattr(sys, "argv", ["doc_tables", "--record", str(run)])
+    doc_tables.main()
+    for file in ("README.md", "docs/results.md", "docs/demo.md"):
+        text = (tmp_path / file).read_text()
+        assert "| mine |" in text and "| NAR  " not in text, file
+    assert (tmp_path / "docs" / "demo.png").read_bytes() == b"plot"
+
+
+def commands(block: str) -> list[list[str]]:
+    """fairseq's commands of a block, each as its words."""
+    joined = block.replace("\\\n", " ")
+    found = [shlex.split(line.rpartition("| ")[2]) for line in joined.splitlines() if "fairseq-" in line]
+    return [words for words in found if words[0].startswith("fairseq-")]
+
+
+@pytest.mark.parametrize("words", commands(QUICK_START), ids=lambda words: words[0])
+def test_quick_start_parses(words):
+    """The options of each command, read as it would read them."""
+    name = words[0].removeprefix("fairseq-")
+    words = [PLUGIN if word == "bang_plugin" else word for word in words[1:]]
+    if name == "interactive":
+        parser = options.get_interactive_generation_parser(default_task="bang")
+    else:
+        parser = PARSERS[name](default_task="bang")
+    args = options.parse_args_and_arch(parser, words) if name != "preprocess" else parser.parse_args(words)
+    assert args.task == "bang"
+
+
+def test_quick_start_has_all_commands():
+    assert [words[0] for words in commands(QUICK_START)] == [
+        *("fairseq-preprocess", "fairseq-train", "fairseq-generate", "fairseq-interactive")
+    ]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Environment of a shell with the package installed, as pip installs it, beside fairseq, and no clone about."""
+    folder = tmp_path_factory.mktemp("installed")
+    source, site = folder / "source", folder / "site"
+    source.mkdir()
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(PLUGIN, source / "bang_plugin", ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(site), str(source)], check=True, cwd=folder)
+    for name in ("fairseq", "fairseq_cli"):
+        (site / name).symlink_to(Path(options.__file__).parents[1] / name)
+    path = os.pathsep.join([str(site / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PYTHONPATH": str(site), "PATH": path}
+
+
+def test_installed_command_tokenises(installed, tmp_path):
+    """The quick start's first lines, by the installed command."""
+    data, _, rest = QUICK_START.partition("bang tokenise train")
+    block = data + "bang tokenise train" + rest.partition("\n")[0]
+    subprocess.run(["bash", "-ec", block + " && ls"], check=True, cwd=tmp_path, env=installed)
+    assert len((tmp_path / "train.src").read_text().splitlines()) == 5000
+    assert (tmp_path / "spm.model").exists()
+    where = "import bang_plugin, fairseq; print(bang_plugin.__file__, fairseq.__file__)"
+    found = subprocess.run([sys.executable, "-c", where], env=installed, cwd=tmp_path, capture_output=True, text=True)
+    assert str(ROOT) not in found.stdout and found.stdout.count(installed["PYTHONPATH"]) == 2
+
+
+@pytest.mark.slow
+def test_quick_start_runs_word_for_word(installed, tmp_path):
+    """README's quick start from an empty folder outside the clone, then README's lines of Python there."""
+    run = subprocess.run(["bash", "-ec", QUICK_START], cwd=tmp_path, env=installed, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert re.search(r"^D-0\t\S+\t09 April 2031$", run.stdout, re.M), run.stdout[-1000:]
+    assert "09 April 2031" in README
+    lines = [sys.executable, "-c", FROM_PYTHON]
+    run = subprocess.run(lines, cwd=tmp_path, env=installed, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "09 April 2031" in run.stdout
