@@ -2,18 +2,24 @@
 # PYTHON=… names the Python to use; otherwise scripts/find_python.sh finds or fetches one
 VENV := .venv
 READY := $(VENV)/.ready
+DOCS := $(VENV)/.docs
 RUN := . $(VENV)/bin/activate &&
 CHECKS := ruff check . && ruff format --check . && mypy
 # two processes, each with whole files of tests, so that what a file shares is made once
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
 
-.PHONY: test test-all demo benchmark lint clean
+.PHONY: test test-all docs demo benchmark lint clean
 
 test: $(READY)
 	$(RUN) $(CHECKS) && $(PYTEST) -m "not slow" tests
 
 test-all: $(READY)
 	$(RUN) $(CHECKS) && $(PYTEST) tests
+
+# a link that leads nowhere is an error, and so is a script or style that a reader would fetch from another host
+docs: $(DOCS)
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	! grep -rlE '<(script|link[^>]* rel="?stylesheet)[^>]*(src|href)="?(https?:)?//' site --include='*.html'
 
 demo: $(READY)
 	$(RUN) exec python -m scripts.demo
@@ -33,5 +39,9 @@ $(READY): Makefile setup.py scripts/find_python.sh
 	$(RUN) python -m pip install --quiet --no-build-isolation --editable ".[test]"
 	touch $(READY)
 
+$(DOCS): $(READY)
+	$(RUN) python -m pip install --quiet --no-build-isolation --editable ".[docs]"
+	touch $(DOCS)
+
 clean:
-	rm -rf $(VENV) demo outputs
+	rm -rf $(VENV) demo outputs site

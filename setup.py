@@ -31,6 +31,13 @@ setup(
         "examples": EXAMPLES,
         "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
         "benchmark": ["ctranslate2", "matplotlib"],
+        "docs": [
+            "mkdocs==1.6.1",
+            "mkdocs-material==9.8.2",
+            "mkdocstrings==1.0.8",
+            "mkdocstrings-python==2.0.11",
+            "griffelib==2.4.1",
+        ],
         "test": [*EXAMPLES, "hypothesis", "mypy==2.4.1", "pytest", "pytest-xdist", "ruff", "tensorboardX"],
     },
 )

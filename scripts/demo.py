@@ -207,7 +207,7 @@ def run(folder: Path, updates: int, most: int | None, verbose: bool) -> None:
         f'    echo "b a n g" | {command} {data} {plugin} --decoding speculative --print-trace --cpu\n'
         "- see what a longer training gives:\n"
         f"    {os.path.relpath(sys.executable)} -m scripts.demo --folder demo-long --updates {4 * updates}\n"
-        "- train on your own text: README.md has the four commands"
+        "- train on your own text: docs/usage.md has the commands"
     )
 
 

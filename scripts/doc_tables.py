@@ -45,7 +45,8 @@ def shown_default(value) -> str:
 
 def own_fields(config: type) -> Iterator[dataclasses.Field]:
     """Options that a dataclass adds to fairseq's, in their order."""
-    inherited = {f.name for base in config.__mro__[1:] if dataclasses.is_dataclass(base) for f in dataclasses.fields(base)}
+    bases = [base for base in config.__mro__[1:] if dataclasses.is_dataclass(base)]
+    inherited = {field.name for base in bases for field in dataclasses.fields(base)}
     for field in dataclasses.fields(config):
         if field.name not in inherited and "help" in field.metadata:
             yield field
@@ -63,9 +64,10 @@ def effects() -> str:
 
     rows = []
     for name, option in {**TASK_OPTIONS, **GENERATION_OPTIONS}.items():
-        cells = ["writes" * (d in option.decodings) + ", scores" * (d in option.scoring) for d in DECODINGS]
-        cells = [cell.lstrip(", ") for cell in cells]
-        elsewhere = "" if all(cells) else "refused" if option.refused else "warning"
+        does = [("writes" * (d in option.decodings), "scores" * (d in option.scoring)) for d in DECODINGS]
+        cells = [", ".join(filter(None, words)) for words in does]
+        everywhere = all(len(cell.split()) == 2 for cell in cells)
+        elsewhere = "" if everywhere else "refused" if option.refused else "warning"
         rows.append([f"`{flag(name)}`", *cells, elsewhere + (f": {option.why}" if option.why else "")])
     return table(["option", *(f"`{decoding}`" for decoding in DECODINGS), "elsewhere"], rows)
 
@@ -79,8 +81,8 @@ def changes() -> str:
         module, _, owner = change.owner.partition(":")
         file = module.replace(".", "/") + ".py"
         name = f"{owner}.{change.name}" if owner else change.name
-        code = Path(inspect.getsourcefile(change.wrap) or "").name
-        rows.append([f"`{file}`", f"`{name}`", change.why, f"`guards/{code}`" if code != "files.py" else "`checkpoints/files.py`"])
+        code = Path(inspect.getsourcefile(change.wrap) or "").relative_to(ROOT / "bang_plugin")
+        rows.append([f"`{file}`", f"`{name}`", change.why, f"`{code}`"])
     return table(["file of fairseq's", "replaced", "what happens without it", "by"], rows)
 
 
@@ -124,7 +126,8 @@ def updated() -> dict[Path, str]:
     def fill(found: re.Match) -> str:
         return f"{found[1]}\n{tables[found[2]]}\n{found[3]}"
 
-    return {path: PLACE.sub(fill, path.read_text()) for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+    paths = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    return {path: PLACE.sub(fill, path.read_text()) for path in paths}
 
 
 def main() -> None:

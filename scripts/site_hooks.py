@@ -48,12 +48,12 @@ def on_files(files: Files, config) -> Files:
 
 
 def _folder(entry, files: Files):
-    """A menu entry; one that is a folder has its pages."""
+    """A menu entry: of a folder its pages, at the end of a list the pages that the menu does not name."""
     [(title, value)] = entry.items()
     if isinstance(value, list):
-        # pages that the menu does not name stand at the end of the guide
         named = {*value, "index.md"}
-        return {title: [*value, *(f.src_uri for f in files.documentation_pages() if "/" not in f.src_uri and f.src_uri not in named)]}
+        top = [file.src_uri for file in files.documentation_pages() if "/" not in file.src_uri]
+        return {title: [*value, *(page for page in top if page not in named)]}
     if "." in value:
         return entry
     return {title: [file.src_uri for file in files.documentation_pages() if file.src_uri.startswith(f"{value}/")]}

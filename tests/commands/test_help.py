@@ -20,7 +20,11 @@ SMALLER = {"bang tokenise train": ["--size", "60"]}
 
 def examples() -> list[str]:
     """Lines that begin with ``bang`` in the commands' docstrings, without remarks in brackets behind them."""
-    lines = (line for name in COMMANDS for line in importlib.import_module(f"bang_plugin.commands.{name}").__doc__.splitlines())
+    lines = (
+        line
+        for name in COMMANDS
+        for line in importlib.import_module(f"bang_plugin.commands.{name}").__doc__.splitlines()
+    )
     return [line.strip().partition("   ")[0] for line in lines if line.startswith("    bang ")]
 
 
