@@ -74,14 +74,15 @@ def effects() -> str:
 
 def changes() -> str:
     """What is replaced in fairseq."""
-    from bang_plugin.guards.table import CHANGES
+    from bang_plugin.guards import table as guards
 
+    package = Path(guards.__file__).parents[1]
     rows = []
-    for change in CHANGES:
+    for change in guards.CHANGES:
         module, _, owner = change.owner.partition(":")
         file = module.replace(".", "/") + ".py"
         name = f"{owner}.{change.name}" if owner else change.name
-        code = Path(inspect.getsourcefile(change.wrap) or "").relative_to(ROOT / "bang_plugin")
+        code = Path(inspect.getsourcefile(change.wrap) or "").relative_to(package)
         rows.append([f"`{file}`", f"`{name}`", change.why, f"`{code}`"])
     return table(["file of fairseq's", "replaced", "what happens without it", "by"], rows)
 

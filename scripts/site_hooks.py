@@ -11,21 +11,6 @@ from pathlib import Path
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-ROOMS = {
-    "models": "the model, its configuration and presets",
-    "modules": "attention, streams, cache",
-    "criterions": "the loss",
-    "optim": "the optimizer",
-    "decoding": "modes, loop, scores",
-    "tasks": "the tasks and their options",
-    "hub": "from Python",
-    "evaluation": "metrics and significance",
-    "commands": "`bang` and its subcommands",
-    "data": "dictionaries and data sets",
-    "checkpoints": "reading checkpoints",
-    "guards": "what is changed in fairseq, and why",
-    "errors": "what a user can mend",
-}
 LINK = re.compile(r"(\]\()([^)#\s]+)")
 
 _pages: dict[str, str] = {}  # by the file's path in the repository, the page's in the site
@@ -40,8 +25,9 @@ def on_files(files: Files, config) -> Files:
         page = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}.get(str(source), source.as_posix())
         _pages[source.as_posix()] = page
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
-    for room, line in ROOMS.items():
-        text = f"# bang_plugin.{room}\n\n{line[0].upper()}{line[1:]}.\n\n::: bang_plugin.{room}\n"
+    package = ROOT / "bang_plugin"
+    for room in sorted(["errors", *(init.parent.name for init in package.glob("*/__init__.py"))]):
+        text = f"# bang_plugin.{room}\n\n::: bang_plugin.{room}\n"
         files.append(File.generated(config, f"api/{room}.md", content=text))
     config.nav = [_folder(entry, files) for entry in config.nav]
     return files
