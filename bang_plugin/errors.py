@@ -11,7 +11,7 @@ class BangError(ValueError):
 
 
 def find(error: BaseException | None) -> BangError | None:
-    """The :class:`BangError` behind an error.
+    """The ``BangError`` behind an error.
 
     fairseq's trainer says what it caught in a bare Exception of its own. Another kind of error that happens while
     one is handled is a fault by itself.

@@ -15,7 +15,7 @@ class Mode:
 
     Attributes:
         options: of fairseq-train, on top of the recipe's; None leaves an option out, True makes it a bare flag.
-        decodings: names in :attr:`Recipe.decodings` by which such a model writes the test set.
+        decodings: names in ``Recipe.decodings`` by which such a model writes the test set.
         write: writes the test set instead of fairseq-generate: ``write(work, run, checkpoint)``.
     """
 

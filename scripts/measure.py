@@ -187,7 +187,7 @@ def measure(bench: Workbench, modes: list, batch_sizes=(32, 128, 512), alone: in
 
 
 def _write_alone(bench: Workbench, modes: list, alone: int) -> list[dict]:
-    """Sentences one at a time; the fields of :class:`Measurement` that they give, mode by mode."""
+    """Sentences one at a time; the fields of ``Measurement`` that they give, mode by mode."""
     singles = bench.batches(1)
     singles = singles[:: max(1, len(singles) // alone)]
     generators = [bench.generator(mode) for mode in modes]

@@ -15,7 +15,7 @@ PLUGIN = str(Path(__file__).parents[1] / "bang_plugin")
 def fairseq(command: str, *arguments, stdin: str | bytes = "", user_dir: str = PLUGIN):
     """Run ``fairseq-<command> … --user-dir <user_dir>``; returns its standard output.
 
-    Exceptions pass through, as :class:`BangError` does before the excepthook prints it.
+    Exceptions pass through, as ``BangError`` does before the excepthook prints it.
     """
     module = importlib.import_module(f"fairseq_cli.{command}")
     argv = [f"fairseq-{command}", *map(str, arguments), "--user-dir", user_dir]

@@ -191,7 +191,7 @@ def test_unknown_decoding(toy_data, toy_checkpoint):
 
 
 def test_errors_are_one_line(toy_data, tmp_path):
-    """In a process of its own: what a user sees of a :class:`BangError`."""
+    """In a process of its own: what a user sees of a ``BangError``."""
     broken = tmp_path / "broken.pt"
     broken.write_bytes(b"not a checkpoint")
     program = "from fairseq_cli.generate import cli_main; cli_main()"

@@ -124,3 +124,11 @@ def test_quick_start_runs_word_for_word(installed, tmp_path):
     run = subprocess.run(lines, cwd=tmp_path, env=installed, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     assert "09 April 2031" in run.stdout
+
+
+def test_docstrings_are_markdown():
+    """The site shows them as Markdown, in which a role like Sphinx's is noise."""
+    role = re.compile(":(class|meth|func|mod|attr|exc|data|obj):`")
+    files = [path for room in ("bang_plugin", "scripts", "examples") for path in (ROOT / room).rglob("*.py")]
+    assert len(files) > 100
+    assert not [str(path) for path in files if role.search(path.read_text())], "write ``name`` instead"

@@ -1,8 +1,8 @@
 """Reading checkpoint files safely, ours and the official release's.
 
 fairseq reads checkpoints with ``torch.load``, which (torch >= 2.6) unpickles only plain data and the
-classes on an allow-list. :func:`allow_classes` extends that list by the few harmless classes that
-fairseq's configurations consist of; :func:`guarded` turns failures into one-line errors.
+classes on an allow-list. ``allow_classes`` extends that list by the few harmless classes that
+fairseq's configurations consist of; ``guarded`` turns failures into one-line errors.
 """
 
 import argparse

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class NStreamLossConfig(FairseqDataclass):
-    """Options of :class:`NStreamLoss`."""
+    """Options of ``NStreamLoss``."""
 
     ngram: int = II("model.ngram")
     nar_ratio: float = field(
@@ -265,7 +265,7 @@ class NStreamLoss(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
-        """See :func:`nstream_metrics.reduce`."""
+        """See ``nstream_metrics.reduce``."""
         nstream_metrics.reduce(logging_outputs)
 
     @staticmethod

@@ -98,7 +98,7 @@ def check_same(theirs: dict[str, Any] | None, dictionary: Dictionary, name: str)
     """Compare the dictionary of a checkpoint with that of the data.
 
     Args:
-        theirs: :func:`identity` of the checkpoint's, or None if it does not tell.
+        theirs: ``identity`` of the checkpoint's, or None if it does not tell.
         dictionary: of the data.
         name: of the checkpoint.
 

@@ -17,7 +17,7 @@ class TextBlocks(FairseqDataset):
         longest: most tokens of a sample.
         pad: id of padding.
         eos: id of the end symbol.
-        break_mode: ``none``, ``complete`` or ``complete_doc``, see fairseq's :class:`TokenBlockDataset`.
+        break_mode: ``none``, ``complete`` or ``complete_doc``, see fairseq's ``TokenBlockDataset``.
 
     Raises:
         BangError: if there is no text.

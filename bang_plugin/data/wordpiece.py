@@ -13,7 +13,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[X_SEP]", "[MASK]")
 
 @dataclass
 class WordpieceConfig(FairseqDataclass):
-    """Options of :class:`Wordpiece`."""
+    """Options of ``Wordpiece``."""
 
     wordpiece_vocab: str = field(default="???", metadata={"help": "BERT vocabulary file, a symbol per line"})
     wordpiece_cased: bool = field(default=False, metadata={"help": "keep upper case and accents"})

@@ -18,7 +18,7 @@ class Hypothesis:
         passes: decoder passes until the sentence had ended.
         proposed: tokens that these passes proposed; 0 where a search proposes none.
         kept: how many of them were kept.
-        trace: what each pass proposed, if a :class:`~bang_plugin.decoding.stats.TraceRecorder` observes.
+        trace: what each pass proposed, if a ``bang_plugin.decoding.stats.TraceRecorder`` observes.
     """
 
     tokens: Tensor

@@ -38,10 +38,10 @@ class BlockGenerator:
     """fairseq generator interface over a mode: ``generate(models, sample)`` gives hypotheses.
 
     Args:
-        models: ensemble of :class:`BangModel`; their probabilities are averaged.
+        models: ensemble of ``BangModel``; their probabilities are averaged.
         dictionary: target dictionary.
         mode: function ``(session, state) -> step``; each call of ``step()`` runs a decoder pass and returns a
-            :class:`Step`.
+            ``Step``.
         limits: lengths and penalties.
         lenpen: scores are divided by ``length ** lenpen``; 0 leaves the sum of log-probabilities.
         collapse_repeats: drop tokens that repeat their predecessor.
@@ -82,7 +82,7 @@ class BlockGenerator:
             sample: fairseq batch with ``net_input``.
 
         Returns:
-            for each sentence a list of one hypothesis, see :meth:`Hypothesis.as_dict`.
+            for each sentence a list of one hypothesis, see ``Hypothesis.as_dict``.
 
         Raises:
             BangError: if prefix tokens or constraints are given.

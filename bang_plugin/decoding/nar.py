@@ -20,7 +20,7 @@ def nar(
     What a mask predicts does not depend on the masks behind it, so the chain grows ``nar_chunk`` masks
     a pass with its keys and values cached: no length is guessed, and no result depends on ``nar_chunk``.
 
-    With ``nar_candidates`` above 1 AR chooses among chains, see :func:`best_of_candidates`.
+    With ``nar_candidates`` above 1 AR chooses among chains, see ``best_of_candidates``.
     """
     if nar_candidates > 1:
         return best_of_candidates(session, state, nar_chunk, nar_candidates, lenpen)

@@ -27,13 +27,13 @@ class Decoding:
     Attributes:
         name: value of ``--decoding``.
         help: what it does, in a few words.
-        function: the mode, or what builds the generator, see :func:`register_decoding`.
+        function: the mode, or what builds the generator, see ``register_decoding``.
         builds_generator: which of the two it is.
         parameters: options of the table that the mode takes.
         arguments: its options in ``--decoding-args``, with their defaults.
         writes_with: all options that have an effect on what it writes.
         scores_with: the same on how it scores a given output (``--score-reference``).
-        likelihood: whose probability a given output has, see :func:`register_decoding`.
+        likelihood: whose probability a given output has, see ``register_decoding``.
     """
 
     name: str
@@ -57,7 +57,7 @@ class GeneratorRequest:
 
     Attributes:
         decoding: the decoding.
-        cfg: task options, see :class:`BangConfig`.
+        cfg: task options, see ``BangConfig``.
         args: fairseq's generation options; what is missing has its default.
         models: an ensemble.
         dictionary: target dictionary.
@@ -100,17 +100,17 @@ def register_decoding(
     """Make a mode of the shared loop a value of ``--decoding``.
 
     The mode is a function ``(session, state, …) -> step``; each call of ``step()`` runs a decoder pass and returns a
-    :class:`Step`. Further parameters that are named like an option of the table, ``block_size`` or ``lenpen``, get that
+    ``Step``. Further parameters that are named like an option of the table, ``block_size`` or ``lenpen``, get that
     option's value; all others need a default and are options of ``--decoding-args``.
 
     Args:
         name: value of ``--decoding``.
         help: what it does, in a few words, for ``--help``.
         likelihood: with what ``--score-reference`` scores a given output: ``own`` by the mode's chains (how many tokens
-            it keeps must not depend on the tokens, see :meth:`DecodingState.certainty`), ``ar`` as AR, None not at all.
+            it keeps must not depend on the tokens, see ``DecodingState.certainty``), ``ar`` as AR, None not at all.
         understands: options of the table that have an effect beside the mode's parameters.
         only_writing: parameters that have none on scores of given outputs.
-        builds_generator: the function is no mode, but takes a :class:`GeneratorRequest` and returns a generator with
+        builds_generator: the function is no mode, but takes a ``GeneratorRequest`` and returns a generator with
             fairseq's interface and a list ``observers``, a scorer where the likelihood is its own and the request says
             ``score_reference``; it checks itself what the models are.
 

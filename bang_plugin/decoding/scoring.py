@@ -28,7 +28,7 @@ class ForcedState(DecodingState):
         self.outputs = outputs.gather(1, real.long().argsort(dim=1, descending=True, stable=True))
 
     def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
-        """The given tokens and their log-probabilities; arguments as for :meth:`DecodingState.choose`."""
+        """The given tokens and their log-probabilities; arguments as for ``DecodingState.choose``."""
         if index is None:
             index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
         tokens = self.outputs.gather(1, index.clamp(max=self.outputs.size(1) - 1))
@@ -56,7 +56,7 @@ class BlockScorer(BlockGenerator):
     what the mode's own chain gives it.
 
     Args:
-        models, dictionary, mode, observers: see :class:`BlockGenerator`.
+        models, dictionary, mode, observers: see ``BlockGenerator``.
     """
 
     def __init__(self, models: List[Any], dictionary: Any, mode: Mode, observers: Sequence[Observer] = ()):

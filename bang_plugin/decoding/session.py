@@ -15,7 +15,7 @@ class Session:
     """Runs decoder passes of one model, or of an ensemble, over a shrinking batch.
 
     Args:
-        models: :class:`BangModel` instances that share a dictionary.
+        models: ``BangModel`` instances that share a dictionary.
         net_input: ``src_tokens`` ``(batch, src_len)`` and ``src_lengths`` ``(batch,)``.
 
     Attributes:
@@ -98,7 +98,7 @@ class Session:
             cache.first_position += 1
 
     def advance(self, counts: Union[int, Tensor], host_counts: Optional[np.ndarray] = None) -> None:
-        """Commit leading prefix rows of the last pass: see :meth:`DecodingCache.advance`."""
+        """Commit leading prefix rows of the last pass: see ``DecodingCache.advance``."""
         for cache in self.caches:
             cache.advance(counts, host_counts)
 

@@ -41,7 +41,7 @@ class HostState:
     """Copies on the host of each sentence's numbers, ``(batch,)`` each, so that a GPU is waited for only once a step.
 
     Attributes:
-        rows, lengths, max_lengths, new_counts, draft_counts: those of :class:`DecodingState`. Before the first step
+        rows, lengths, max_lengths, new_counts, draft_counts: those of ``DecodingState``. Before the first step
             there is one new token, y_0.
         ended: whether the last step ended it.
     """
@@ -126,7 +126,7 @@ class DecodingState:
         return tokens, torch.where(forced, end, best - normaliser.squeeze(-1))
 
     def rank(self, logits: Tensor, normaliser: Tensor, index: Tensor, n: int) -> Tuple[Tensor, Tensor, Tensor]:
-        """The ``n`` most probable tokens that go on, under the same rules; arguments as for :meth:`choose`.
+        """The ``n`` most probable tokens that go on, under the same rules; arguments as for ``choose``.
 
         Returns:
             tokens and log-probabilities ``(batch, rows, n)``, best first, -inf where fewer are allowed or there are;

@@ -50,7 +50,7 @@ class DecodingStats(Observer):
         weakref.finalize(self, _log, decoding, self.totals)
 
     def on_batch(self, event: BatchEvent) -> None:
-        """See :class:`Observer`."""
+        """See ``Observer``."""
         self.totals.add(event.hypotheses)
 
 
@@ -70,7 +70,7 @@ class TraceRecorder(Observer):
         self._traces: Dict[int, List[Dict[str, Any]]] = {}
 
     def on_pass(self, event: PassEvent) -> None:
-        """See :class:`Observer`."""
+        """See ``Observer``."""
         if event.sample is not self._sample:
             self._sample, self._traces = event.sample, {}
         n = event.tokens.size(1)
@@ -85,7 +85,7 @@ class TraceRecorder(Observer):
             self._traces.setdefault(int(row), []).append(record)
 
     def on_batch(self, event: BatchEvent) -> None:
-        """See :class:`Observer`."""
+        """See ``Observer``."""
         if event.sample is self._sample:
             for row, trace in self._traces.items():
                 event.hypotheses[row][0].trace = trace
@@ -99,7 +99,7 @@ class _TraceWriter(Observer):
         self._seen = 0
 
     def on_batch(self, event: BatchEvent) -> None:
-        """See :class:`Observer`."""
+        """See ``Observer``."""
         numbers = event.ids or range(self._seen, self._seen + len(event.hypotheses))
         self._seen += len(event.hypotheses)
         for number, (hypothesis, *_) in zip(numbers, event.hypotheses):

@@ -86,7 +86,7 @@ def glge_bleu(hypotheses: list[str], references: list[list[str]], options: Optio
     """Mean sentence BLEU-1 and BLEU-2 as GLGE's script for PersonaChat gave when its numbers were published.
 
     The script calls nltk's smoothing 7. Later versions than 3.5 changed it, and the same script gives numbers
-    today that are lower by ten points and more: those are :func:`sentence_bleu`. Neither is bounded by 100.
+    today that are lower by ten points and more: those are ``sentence_bleu``. Neither is bounded by 100.
     """
     how = {"nltk": nltk.__version__, "smooth": "method7[nltk<=3.5]"}
     return smoothed("glge_bleu", EarlySmoothing(), how, hypotheses, references, options)

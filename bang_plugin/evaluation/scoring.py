@@ -34,7 +34,7 @@ def evaluate(
 def count(
     hypotheses: list[str], references: list[list[str]], metrics: list[str], options: Options
 ) -> dict[str, Number]:
-    """Numbers by their names, ready to be summed or resampled; raises as :func:`evaluate` does."""
+    """Numbers by their names, ready to be summed or resampled; raises as ``evaluate`` does."""
     if unknown := [name for name in metrics if name not in METRICS]:
         raise BangError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
     if len(hypotheses) != len(references):

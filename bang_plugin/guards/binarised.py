@@ -91,7 +91,7 @@ class MappedDataset(indexed_dataset.IndexedCachedDataset):
 
 
 def mapped(make_dataset: Callable[..., Any]) -> Callable[..., Any]:
-    """fairseq's ``make_dataset``, with :class:`MappedDataset`."""
+    """fairseq's ``make_dataset``, with ``MappedDataset``."""
 
     @functools.wraps(make_dataset)
     def guarded(path: str, impl: str, fix_lua_indexing: bool = False, dictionary: Dictionary | None = None) -> Any:

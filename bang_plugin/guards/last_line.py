@@ -170,7 +170,7 @@ def explain(error: BaseException, cfg: DictConfig | None = None) -> str | None:
 
 
 def wrapped(main: Callable[..., Any], cfg: DictConfig, *args: Any, **kwargs: Any) -> Any:
-    """``main(cfg, …)``, which raises a :class:`BangError` for every mistake of the user's.
+    """``main(cfg, …)``, which raises a ``BangError`` for every mistake of the user's.
 
     So one of several processes can tell the one that started it what its user should know.
     """

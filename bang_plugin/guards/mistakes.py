@@ -26,9 +26,9 @@ class Mistake:
 
     Attributes:
         kind: class of the exception, or several.
-        where: regular expression, found in :attr:`Raised.where`.
+        where: regular expression, found in ``Raised.where``.
         says: regular expression, found in its message.
-        line: takes the match of ``says`` and the :class:`Raised`, returns what the user is told. If it looks up
+        line: takes the match of ``says`` and the ``Raised``, returns what the user is told. If it looks up
             what is not there (LookupError), the exception is not this mistake.
     """
 

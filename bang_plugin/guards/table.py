@@ -1,6 +1,6 @@
 """Everything of fairseq's that is replaced while a task of ours is in use, in one table.
 
-Importing the package changes nothing. :func:`install` is called as soon as one of our tasks is chosen on a command
+Importing the package changes nothing. ``install`` is called as soon as one of our tasks is chosen on a command
 line, set up, or its models are loaded from Python. ``BANG_GUARDS=0`` leaves fairseq as it is then too.
 """
 

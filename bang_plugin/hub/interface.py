@@ -50,7 +50,7 @@ class BangHub(GeneratorHubInterface):
         """Write an answer to every text.
 
         Args:
-            texts: strings, or token ids as :meth:`encode` gives them, ``(src_len,)`` each; or a single one.
+            texts: strings, or token ids as ``encode`` gives them, ``(src_len,)`` each; or a single one.
             beam: of ``decoding="ar"``.
             options: of decoding (``decoding``, ``block_size``, ``confidence``, …) and of fairseq's generation
                 (``lenpen``, ``max_len_b``, …) under their command-line names; ``decoding_args`` is a dictionary.
@@ -81,7 +81,7 @@ class BangHub(GeneratorHubInterface):
         return results
 
     def sample(self, sentences: Any, beam: int = 1, verbose: bool = False, **options: Any) -> Union[str, List[str]]:
-        """The best answer's text to every text, or to a single one; arguments as for :meth:`generate`."""
+        """The best answer's text to every text, or to a single one; arguments as for ``generate``."""
         if isinstance(sentences, str):
             return self.sample([sentences], beam, verbose, **options)[0]
         return [hypotheses[0]["text"] for hypotheses in self.generate(sentences, beam, verbose, **options)]

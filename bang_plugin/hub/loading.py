@@ -1,4 +1,4 @@
-"""From a folder with a checkpoint to a :class:`BangHub`: dictionaries, tokeniser, and which saved options count."""
+"""From a folder with a checkpoint to a ``BangHub``: dictionaries, tokeniser, and which saved options count."""
 
 from pathlib import Path
 from typing import Any, Dict, Optional, Set

@@ -89,7 +89,7 @@ class BangModel(FairseqEncoderDecoderModel):
     """BANG (Qi et al., 2021): one encoder-decoder that writes AR, NAR and in between.
 
     Attributes:
-        config, encoder_class: what :meth:`build_model` reads and builds; a derived model may have its own.
+        config, encoder_class: what ``build_model`` reads and builds; a derived model may have its own.
     """
 
     config, encoder_class = BangModelConfig, BangEncoder
@@ -104,7 +104,7 @@ class BangModel(FairseqEncoderDecoderModel):
         """Build the model.
 
         Args:
-            cfg: :class:`BangModelConfig` as a dataclass, as OmegaConf read it, or as older checkpoints' ``args``.
+            cfg: ``BangModelConfig`` as a dataclass, as OmegaConf read it, or as older checkpoints' ``args``.
             task: with the dictionaries of source and target, which are one.
 
         Raises:
@@ -150,7 +150,7 @@ class BangModel(FairseqEncoderDecoderModel):
     def forward(
         self, src_tokens: Tensor, src_lengths: Tensor, prev_output_tokens: Tensor, **decoder_options: Any
     ) -> tuple[Tensor, dict[str, None]]:
-        """Encode, then decode as :meth:`BangDecoder.forward` says.
+        """Encode, then decode as ``BangDecoder.forward`` says.
 
         Args:
             src_tokens: ``(batch, src_len)``.

@@ -47,7 +47,7 @@ class CrossAttention(nn.Module):
 
         Args:
             hidden: ``(batch, rows, embed_dim)``.
-            keys_values: from :meth:`keys_values`, of sentences: the beams of one, side by side in the batch, share
+            keys_values: from ``keys_values``, of sentences: the beams of one, side by side in the batch, share
                 them as if they were more rows of it.
             source_mask: True where a source token may be seen, ``(sentences, 1, 1, src_len)``; None for all.
 
@@ -59,7 +59,7 @@ class CrossAttention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2)).view_as(hidden)
 
     def pack(self, precision: str) -> None:
-        """For inference: see :mod:`packed_linear`."""
+        """For inference: see ``packed_linear``."""
         pack_children(self, ["q_proj", "k_proj", "v_proj", "out_proj"], precision)
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class BangDecoderLayer(nn.Module):
             attend: backend built from this pass's Streams.
             memory: the encoder's output ``(src_len, batch, encoder_dim)``, or the cross-attention keys and values that
                 an earlier pass computed from it.
-            source_mask: see :class:`CrossAttention`.
+            source_mask: see ``CrossAttention``.
             cache: keys and values of earlier passes, to which those of this pass are written.
             skip: leading rows that only others look at.
 
@@ -117,7 +117,7 @@ class BangDecoderLayer(nn.Module):
         return self.final_layer_norm(x + self.dropout(self.fc2(h)))
 
     def pack(self, precision: str) -> None:
-        """For inference: see :mod:`packed_linear`."""
+        """For inference: see ``packed_linear``."""
         self.ngram_self_attn.pack(precision)
         self.encoder_attn.pack(precision)
         pack_feed_forward(self, precision)
@@ -172,7 +172,7 @@ class BangDecoder(FairseqIncrementalDecoder):
             incremental_state: if given, only what earlier calls have not computed is computed,
                 and only the last position's prediction is returned.
             features_only: return hidden states instead of logits.
-            streams: compute these rows instead, see :meth:`rows`.
+            streams: compute these rows instead, see ``rows``.
 
         Returns:
             logits ``(batch, tgt_len, vocab)`` (``tgt_len`` 1 with an incremental state; hidden states
@@ -280,7 +280,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         return F.linear(features, self.embed_tokens.weight)
 
     def pack(self, precision: str) -> None:
-        """For inference: see :mod:`packed_linear`."""
+        """For inference: see ``packed_linear``."""
         for layer in self.layers:
             layer.pack(precision)
         self.packed_output = PackedLinear(self.embed_tokens.weight, None, precision)

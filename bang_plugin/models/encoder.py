@@ -65,7 +65,7 @@ class EncoderSelfAttention(MultiheadAttention):
         return x.unflatten(-1, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3)
 
     def pack(self, precision: str) -> None:
-        """For inference, with one product for queries, keys and values: see :mod:`packed_linear`."""
+        """For inference, with one product for queries, keys and values: see ``packed_linear``."""
         self.packed = merged(self.q_proj, self.k_proj, self.v_proj, precision=precision)
         for name in ("q_proj", "k_proj", "v_proj"):
             setattr(self, name, None)
@@ -81,7 +81,7 @@ class BangEncoderLayer(TransformerEncoderLayerBase):
         return EncoderSelfAttention(embed_dim, heads, dropout=dropout, self_attention=True)
 
     def pack(self, precision: str) -> None:
-        """For inference: see :mod:`packed_linear`."""
+        """For inference: see ``packed_linear``."""
         self.self_attn.pack(precision)
         pack_feed_forward(self, precision)
 
@@ -141,6 +141,6 @@ class BangEncoder(TransformerEncoderBase):
         return {**encoder_out, "beams": each}
 
     def pack(self, precision: str) -> None:
-        """For inference: see :mod:`packed_linear`."""
+        """For inference: see ``packed_linear``."""
         for layer in self.layers:
             layer.pack(precision)

@@ -19,7 +19,7 @@ def pack_for_inference(model: FairseqEncoderDecoderModel, quantize: str = "none"
     Models on an accelerator or in another precision than float32 stay as they are.
 
     Args:
-        model: :class:`BangModel` in float32 on the CPU.
+        model: ``BangModel`` in float32 on the CPU.
         quantize: ``none``: the same numbers up to rounding, only faster; ``bf16`` and ``int8``: linear layers in
             lower precision, for speed and memory at the price of some tokens that differ.
 
@@ -47,7 +47,7 @@ def compile_for_inference(model: FairseqEncoderDecoderModel) -> None:
     (one sentence or several, the first pass or a later one); torch says so where it gives that up.
 
     Args:
-        model: :class:`BangModel`.
+        model: ``BangModel``.
     """
     if model.decoder.embed_tokens.weight.device.type == "cpu":
         logger.warning("--compile on a CPU takes the place of packed weights, which are faster there")

@@ -1,10 +1,10 @@
-"""Four ways to compute the same attention under the same :class:`Streams`.
+"""Four ways to compute the same attention under the same ``Streams``.
 
-:class:`DenseAttention` is the definition written out: all rows against all keys under one mask.
-:class:`CompactAttention` computes only what can be seen: every row against the prefix, and every chain
-against itself. :class:`FlexAttention` leaves that to torch's block-sparse GPU kernel.
-:class:`FusedAttention` is the dense one through torch's fused kernel, for decoding.
-What they have in common is :class:`Backend`.
+``DenseAttention`` is the definition written out: all rows against all keys under one mask.
+``CompactAttention`` computes only what can be seen: every row against the prefix, and every chain
+against itself. ``FlexAttention`` leaves that to torch's block-sparse GPU kernel.
+``FusedAttention`` is the dense one through torch's fused kernel, for decoding.
+What they have in common is ``Backend``.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Backend(Protocol):
 
     Args:
         streams: the rows of the pass and what they see.
-        table: bucket of every distance, from :func:`bucket_table`.
+        table: bucket of every distance, from ``bucket_table``.
     """
 
     def __init__(self, streams: Streams, table: Tensor) -> None: ...
@@ -68,7 +68,7 @@ class DenseAttention:
         self.buckets = relative_buckets(streams.positions, streams.key_positions, table)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        """See :class:`Backend`."""
+        """See ``Backend``."""
         asked = slice(self.hidden.size(2) - q.size(2), None)
         scores = _add_bias(q @ k.transpose(-1, -2), bias, self.buckets[:, asked])
         return _softmax(_hide(scores, self.hidden[:, :, asked]), dropout, q.dtype) @ v
@@ -86,7 +86,7 @@ class FusedAttention:
         self.hidden, self.buckets = ~seen.unsqueeze(1), buckets.unsqueeze(1)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        """See :class:`Backend`."""
+        """See ``Backend``."""
         asked = slice(self.hidden.size(2) - q.size(2), None)
         buckets = self.buckets[:, :, asked].expand(-1, q.size(1), -1, -1)
         mask = _hide(bias.gather(-1, buckets), self.hidden[:, :, asked])
@@ -119,7 +119,7 @@ class CompactAttention:
         self.chain_buckets = table[(element.unsqueeze(-1) - step).clamp(0, table.numel() - 1)]
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        """See :class:`Backend`."""
+        """See ``Backend``."""
         skipped, slots = self.hidden_prefix.size(2) - q.size(2), self.prefix_buckets.size(-1)
         p = self.prefix_len - skipped
         scores = _add_bias(q @ k[:, :, :slots].transpose(-1, -2), bias, self.prefix_buckets[:, skipped:])
@@ -168,7 +168,7 @@ class FlexAttention:
         ]
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-        """See :class:`Backend`."""
+        """See ``Backend``."""
 
         def score(value: Tensor, b: Tensor, h: Tensor, row: Tensor, key: Tensor) -> Tensor:
             return value + bias[b, h, row, self.bucket(b, row, key)]

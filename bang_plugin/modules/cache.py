@@ -110,7 +110,7 @@ class DecodingCache:
         )
 
     def _lay_out(self, used: int, ragged_slots: Optional[Tensor]) -> None:
-        """Make room for ``used`` slots, for which :meth:`layer` then gives views."""
+        """Make room for ``used`` slots, for which ``layer`` then gives views."""
         more = used - self._buffers[0].size(3)
         if more > 0:
             more = max(more + used, 16)

@@ -1,6 +1,6 @@
 """Self-attention of prefix and chains with a learned bias on bucketed distances.
 
-One module serves every mode; what differs between modes is only the :class:`Streams` that say
+One module serves every mode; what differs between modes is only the ``Streams`` that say
 which key a row sees, and the backend that computes the weights.
 """
 
@@ -28,7 +28,7 @@ class NStreamAttention(nn.Module):
         embed_dim: model dimension.
         num_heads: attention heads; divides ``embed_dim``.
         dropout: of attention weights, in training.
-        num_buckets, max_distance: see :func:`bucket_table`.
+        num_buckets, max_distance: see ``bucket_table``.
     """
 
     bucket_table: Tensor
@@ -88,7 +88,7 @@ class NStreamAttention(nn.Module):
         return F.linear(hidden, self.in_proj_weight, self.in_proj_bias).chunk(3, -1), self.relative_linear(hidden)
 
     def pack(self, precision: str) -> None:
-        """For inference: see :mod:`packed_linear`."""
+        """For inference: see ``packed_linear``."""
         pack_children(self, ["out_proj"], precision)
         weight = torch.cat([self.in_proj_weight, self.relative_linear.weight])
         self.packed = PackedLinear(weight, torch.cat([self.in_proj_bias, self.relative_linear.bias]), precision)

@@ -29,7 +29,7 @@ def relative_buckets(query_positions: Tensor, key_positions: Tensor, table: Tens
     Args:
         query_positions: ``(batch, queries)``.
         key_positions: ``(batch, keys)``.
-        table: from :func:`bucket_table`.
+        table: from ``bucket_table``.
 
     Returns:
         LongTensor ``(batch, queries, keys)``.

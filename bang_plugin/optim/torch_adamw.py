@@ -15,7 +15,7 @@ from ..errors import BangError
 
 @dataclass
 class TorchAdamWConfig(FairseqDataclass):
-    """Options of :class:`TorchAdamW`."""
+    """Options of ``TorchAdamW``."""
 
     adam_betas: Any = field(default=(0.9, 0.999), metadata={"help": "decay of the means of gradients and squares"})
     adam_eps: float = field(default=1e-8, metadata={"help": "added to the root of the mean square"})

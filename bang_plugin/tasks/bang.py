@@ -27,7 +27,7 @@ from .validation_bleu import ValidationBleu
 
 @dataclass
 class BangConfig(TranslationConfig):
-    """Options of :class:`BangTask`: fairseq's translation task's, and those of how to write."""
+    """Options of ``BangTask``: fairseq's translation task's, and those of how to write."""
 
     decoding: str = field(default="ar", metadata={"help": "how to write"})
     block_size: int = field(default=4, metadata={"help": "tokens drafted per pass"})
@@ -160,8 +160,8 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
     ) -> Any:
         """The generator of ``--decoding``.
 
-        It is a fairseq ``SequenceGenerator`` for ``ar``, a :class:`BlockGenerator` for other modes; to score
-        references, a ``SequenceScorer`` or a :class:`BlockScorer`.
+        It is a fairseq ``SequenceGenerator`` for ``ar``, a ``BlockGenerator`` for other modes; to score
+        references, a ``SequenceScorer`` or a ``BlockScorer``.
 
         Raises:
             BangError: for options that the mode has no meaning for, or a model that is not BANG.
@@ -268,7 +268,7 @@ class ReleaseBangTask(BangTask):
 
 @dataclass
 class ReleaseNarConfig(BangConfig):
-    """Options of :class:`ReleaseNarTask`."""
+    """Options of ``ReleaseNarTask``."""
 
     decoding: str = "nar"
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class BangPretrainingConfig(FairseqDataclass):
-    """Options of :class:`BangPretrainingTask`."""
+    """Options of ``BangPretrainingTask``."""
 
     data: str = field(
         default=MISSING,

@@ -25,5 +25,5 @@ class DictionaryCheck(FairseqTask):
         super().load_state_dict(state_dict)
 
     def check_dictionary(self, theirs: dict[str, Any] | None, name: str) -> None:
-        """See :func:`~bang_plugin.data.dictionary.check_same`."""
+        """See ``bang_plugin.data.dictionary.check_same``."""
         check_same(theirs, self.source_dictionary, name)

@@ -34,7 +34,7 @@ class GuardedTask(FairseqTask):
 
     @classmethod
     def load_dictionary(cls, filename: str) -> Dictionary:
-        """See :func:`~bang_plugin.data.dictionary.load_dictionary`."""
+        """See ``bang_plugin.data.dictionary.load_dictionary``."""
         table.install()
         return load_dictionary(filename)
 

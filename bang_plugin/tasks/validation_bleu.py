@@ -111,7 +111,7 @@ def eval_options(cfg: Any) -> Dict[str, Dict[str, Any]]:
     without effect are refused or warned of as on the command line.
 
     Args:
-        cfg: task options, see :class:`BangConfig`.
+        cfg: task options, see ``BangConfig``.
 
     Raises:
         BangError: for a name that is unknown or cannot be used in validation.

@@ -185,7 +185,7 @@ def ctranslate2_transformer(
 
 
 def release(python: str, folder: str, dictionary, positions: int) -> dict[str, Contestant]:
-    """The official release; see :mod:`release`.
+    """The official release; see ``release``.
 
     Raises:
         BangError: if it does not start.

@@ -12,7 +12,7 @@ class Output:
     Args:
         folder: where ``benchmark_<name>.json``, ``.md`` and ``.png`` go.
         name: of the comparison.
-        machine: from :func:`machine.describe`.
+        machine: from ``machine.describe``.
         settings: what the command line asked for.
     """
 

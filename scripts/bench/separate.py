@@ -11,7 +11,7 @@ def separate_speculative(session: Session, state: DecodingState, block_size: int
     """Draft a block in one pass, verify it in the next; the output is that of greedy AR.
 
     A draft that is all right is followed by a pass that only drafts, which
-    :func:`bang_plugin.decoding.speculative.speculative` saves by ``block_size`` more masks in each verifying pass.
+    ``bang_plugin.decoding.speculative.speculative`` saves by ``block_size`` more masks in each verifying pass.
     """
 
     def step() -> Step:

@@ -14,7 +14,7 @@ from .machine import synchronize
 
 
 def add_round_arguments(parser) -> None:
-    """``--rounds`` and ``--seconds`` of :func:`interleave`."""
+    """``--rounds`` and ``--seconds`` of ``interleave``."""
     parser.add_argument("--rounds", type=int, default=7, help="timed runs of every contestant")
     parser.add_argument("--seconds", type=float, default=60, help="per setting, after which no round begins")
 

@@ -36,7 +36,7 @@ WORDS = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
 
 
 def in_process(command, *arguments, gpus=0, output=None, visible=None):
-    """What :func:`examples.workspace.fairseq` does, without the seconds that a new process takes to start."""
+    """What ``examples.workspace.fairseq`` does, without the seconds that a new process takes to start."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)  # pytest keeps fairseq from logging to standard output itself
     logging.getLogger().addHandler(handler)

@@ -152,7 +152,7 @@ def noticed(place, reference, batch, hub, gpu) -> bool:
 
 @pytest.fixture
 def everything(reference, batch, toy_data, toy_checkpoint, pretended_gpu):
-    """Arguments of :func:`noticed` that are the same for all places; nothing is noticed without a change."""
+    """Arguments of ``noticed`` that are the same for all places; nothing is noticed without a change."""
     arguments = reference, batch, lambda: load(toy_data, toy_checkpoint).cuda(), pretended_gpu
     write_all_ways(reference, pretended_gpu)
     train_all_ways(reference, batch)

@@ -65,6 +65,6 @@ class ChunkedEncoder(BangEncoder):
 
 @register_model("bang_chunked", dataclass=BangChunkedConfig)
 class BangChunked(BangModel):
-    """BANG with :class:`ChunkedEncoder`; all else is BANG's."""
+    """BANG with ``ChunkedEncoder``; all else is BANG's."""
 
     config, encoder_class = BangChunkedConfig, ChunkedEncoder
