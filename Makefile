@@ -16,10 +16,10 @@ test: $(READY)
 test-all: $(READY)
 	$(RUN) $(CHECKS) && $(PYTEST) tests
 
-# a link that leads nowhere is an error, and so is a script or style that a reader would fetch from another host
+# a link that leads nowhere is an error, and so is a script, style or picture that a reader would fetch from another host
 docs: $(DOCS)
 	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict
-	! grep -rlE '<(script|link[^>]* rel="?stylesheet)[^>]*(src|href)="?(https?:)?//' site --include='*.html'
+	! grep -rnoE '<(script|link|img|iframe)[^>]* (src|href)="?(https?:)?//[^ >]*' site --include='*.html'
 
 demo: $(READY)
 	$(RUN) exec python -m scripts.demo
