@@ -107,7 +107,7 @@ def test_installed_command_tokenises(installed, tmp_path):
     block = data + "bang tokenise train" + rest.partition("\n")[0]
     subprocess.run(["bash", "-ec", block + " && ls"], check=True, cwd=tmp_path, env=installed)
     assert len((tmp_path / "train.src").read_text().splitlines()) == 5000
-    assert (tmp_path / "spm.model").exists()
+    assert (tmp_path / "model" / "spm.model").exists()
     where = "import importlib.util as u; print(*(u.find_spec(name).origin for name in ('bang_plugin', 'fairseq')))"
     found = subprocess.run([sys.executable, "-c", where], env=installed, cwd=tmp_path, capture_output=True, text=True)
     assert str(ROOT) not in found.stdout.split()[0] and found.stdout.count(installed["PYTHONPATH"]) == 2, found
