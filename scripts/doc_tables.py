@@ -58,18 +58,30 @@ def options(config: type) -> str:
     return table(["option", "default", "meaning"], rows)
 
 
+def registered() -> list:
+    """The package's own decodings."""
+    from bang_plugin.decoding import registry
+
+    return [d for d in registry.decodings() if d.function.__module__.startswith("bang_plugin.")]
+
+
+def decodings() -> str:
+    """What each decoding does."""
+    return table(["`--decoding`", "what it does"], [[f"`{d.name}`", d.help] for d in registered()])
+
+
 def effects() -> str:
     """Which option has an effect in which decoding."""
-    from bang_plugin.decoding.option_table import DECODINGS, GENERATION_OPTIONS, TASK_OPTIONS
+    from bang_plugin.decoding.option_table import OPTIONS
 
+    known = registered()
     rows = []
-    for name, option in {**TASK_OPTIONS, **GENERATION_OPTIONS}.items():
-        does = [("writes" * (d in option.decodings), "scores" * (d in option.scoring)) for d in DECODINGS]
+    for name, option in OPTIONS.items():
+        does = [("writes" * d.understands(name), "scores" * d.understands(name, scoring=True)) for d in known]
+        elsewhere = "" if all(map(all, does)) else "refused" if option.refused else "warning"
         cells = [", ".join(filter(None, words)) for words in does]
-        everywhere = all(len(cell.split()) == 2 for cell in cells)
-        elsewhere = "" if everywhere else "refused" if option.refused else "warning"
         rows.append([f"`{flag(name)}`", *cells, elsewhere + (f": {option.why}" if option.why else "")])
-    return table(["option", *(f"`{decoding}`" for decoding in DECODINGS), "elsewhere"], rows)
+    return table(["option", *(f"`{d.name}`" for d in known), "elsewhere"], rows)
 
 
 def changes() -> str:
@@ -115,6 +127,7 @@ def generated() -> dict[str, str]:
         "options of torch_adamw": options(TorchAdamWConfig),
         "options of bang": options(BangConfig),
         "options of bang_pretraining": options(BangPretrainingConfig),
+        "decodings": decodings(),
         "effects": effects(),
         "changes": changes(),
     }
