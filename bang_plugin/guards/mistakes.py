@@ -17,7 +17,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from .last_line import Raised, flag
+from .raised import Raised, flag
 
 
 @dataclass(frozen=True)
