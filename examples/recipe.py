@@ -122,5 +122,5 @@ def decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:
         "semi_nar": {"--decoding": "semi_nar", **block},
         "adaptive": {"--decoding": "adaptive", **block},
         # greedy AR's own output: repetitions in it are the model's words
-        "speculative": {"--decoding": "speculative", **limit, "--block-size": BLOCK},
+        "speculative": {"--decoding": "speculative", "--beam": 1, **limit, "--block-size": BLOCK},
     }

@@ -136,10 +136,11 @@ def modes() -> list:
     from scripts.measure import Mode
 
     limits = {"max_len_b": 40}
+    greedy = {"beam": 1, **limits}
     return [
         Mode("AR, beam 4", {"decoding": "ar"}, {"beam": 4, **limits}),
-        Mode(GREEDY, {"decoding": "ar"}, {"beam": 1, **limits}),
-        *(Mode(f"speculative, K={k}", {"decoding": "speculative", "block_size": k}, limits) for k in SPECULATIVE),
+        Mode(GREEDY, {"decoding": "ar"}, greedy),
+        *(Mode(f"speculative, K={k}", {"decoding": "speculative", "block_size": k}, greedy) for k in SPECULATIVE),
         *(
             Mode(f"adaptive, p={p}", {"decoding": "adaptive", "block_size": 4, "confidence": p}, limits)
             for p in CONFIDENCES
@@ -204,7 +205,7 @@ def run(folder: Path, updates: int, most: int | None, verbose: bool) -> None:
     print(
         "\nTry next:\n"
         "- watch it write a word, pass by pass:\n"
-        f'    echo "b a n g" | {command} {data} {plugin} --decoding speculative --print-trace --cpu\n'
+        f'    echo "b a n g" | {command} {data} {plugin} --decoding speculative --beam 1 --print-trace --cpu\n'
         "- see what a longer training gives:\n"
         f"    {os.path.relpath(sys.executable)} -m scripts.demo --folder demo-long --updates {4 * updates}\n"
         "- train on your own text: docs/usage.md has the commands"

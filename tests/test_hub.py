@@ -26,7 +26,8 @@ MODES = [
     {"decoding": "nar"},
     {"decoding": "semi_nar", "block_size": 2},
     {"decoding": "adaptive", "block_size": 3, "confidence": 0.5},
-    {"decoding": "speculative", "block_size": 3},
+    {"decoding": "speculative", "block_size": 3, "beam": 1},
+    {"decoding": "speculative", "block_size": 3, "draft_width": 4, "beam": 3},
 ]
 
 

@@ -44,7 +44,7 @@ class BeamSearch(SequenceGenerator):
             # one pass a step, and the search goes on for a sentence until its last hypothesis ends
             passes = max((len(h["tokens"]) for h in hypotheses), default=0)
             for hypothesis in hypotheses:
-                hypothesis["passes"] = passes
+                hypothesis.setdefault("passes", passes)  # fewer where the model looks ahead
         batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results])
         for observer in audience(self.observers):
             observer.on_batch(batch)
@@ -53,7 +53,8 @@ class BeamSearch(SequenceGenerator):
 
 def _hypothesis(found: Dict[str, Any]) -> Hypothesis:
     tokens, scores = found["tokens"], found["positional_scores"]
-    return Hypothesis(tokens, scores, found["score"], passes=found["passes"], kept=len(tokens))
+    proposed, kept = found.get("proposed", 0), found.get("kept", len(tokens))
+    return Hypothesis(tokens, scores, found["score"], passes=found["passes"], proposed=proposed, kept=kept)
 
 
 @register_decoding(

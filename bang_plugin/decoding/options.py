@@ -5,14 +5,14 @@ import functools
 import json
 import logging
 from functools import partial
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from omegaconf import ValidationError
 
 from ..errors import BangError, near
 from . import registry
 from .loop import BlockGenerator, Mode
-from .option_table import GENERATION_OPTIONS, TASK_OPTIONS, Option, default, flag
+from .option_table import GENERATION_OPTIONS, OPTIONS, TASK_OPTIONS, Option, default, flag
 from .registry import Decoding, GeneratorRequest
 from .scoring import BlockScorer, ReferenceScorer
 from .state import Limits
@@ -35,7 +35,7 @@ def check(table: Mapping[str, Option], values: Any, decoding: str, scoring: bool
     """
     for name, option in table.items():
         value = getattr(values, name, None)
-        if value is None or value is False or value == default(name) or value in option.idle:
+        if not asks(name, value):
             continue
         lacks = registry.needs(name, decoding, scoring)
         if not lacks:
@@ -45,6 +45,11 @@ def check(table: Mapping[str, Option], values: Any, decoding: str, scoring: bool
         if option.refused:
             raise BangError(line)
         warn_once(f"{line}; it is ignored")
+
+
+def asks(name: str, value: Any) -> bool:
+    """Whether an option of the tables has been given a value that asks for something."""
+    return not (value is None or value is False or value == default(name) or value in OPTIONS[name].idle)
 
 
 @functools.cache
@@ -62,10 +67,9 @@ def check_task_options(cfg: Any) -> None:
     """
     decoding = registry.find(cfg.decoding)
     for name, option in TASK_OPTIONS.items():
-        if option.least is not None and not getattr(cfg, name) >= option.least:
-            raise BangError(
-                f"{flag(name)} {option.meaning or f'must be at least {option.least}'}, not {getattr(cfg, name)}"
-            )
+        value = getattr(cfg, name)
+        if option.least is not None and value is not None and not value >= option.least:
+            raise BangError(f"{flag(name)} {option.meaning or f'must be at least {option.least}'}, not {value}")
     refused = {name: option for name, option in TASK_OPTIONS.items() if option.refused}
     check(refused, cfg, cfg.decoding, scoring=False)  # the warnings wait until something is written
     decoding_arguments(decoding, cfg.decoding_args)
@@ -190,11 +194,13 @@ def build_generator(request: GeneratorRequest) -> Any:
     return build_block_generator(request, scoring)
 
 
-def build_block_generator(request: GeneratorRequest, scoring: bool) -> BlockGenerator:
-    """A mode in the shared loop; with ``scoring`` the loop writes given outputs."""
+def build_block_generator(
+    request: GeneratorRequest, scoring: bool = False, mode: Optional[Mode] = None
+) -> BlockGenerator:
+    """A mode in the shared loop, by default the decoding itself; with ``scoring`` the loop writes given outputs."""
     decoding, cfg = request.decoding, request.cfg
     check_models(decoding, cfg, request.models)
-    mode: Mode = partial(
+    mode = mode or partial(
         decoding.function,
         **{name: request.value(name) for name in decoding.parameters},
         **decoding_arguments(decoding, cfg.decoding_args),

@@ -62,6 +62,7 @@ class GeneratorRequest:
         models: an ensemble.
         dictionary: target dictionary.
         fairseq_search: builds fairseq's generator for these options; takes the subclass of ``SequenceGenerator``.
+        restricted: whether a ``prefix_allowed_tokens_fn`` has been given.
     """
 
     decoding: Decoding
@@ -69,7 +70,8 @@ class GeneratorRequest:
     args: Any
     models: List[Any]
     dictionary: Any
-    fairseq_search: Callable[[type], Any]
+    fairseq_search: Callable[[Callable[..., Any]], Any]
+    restricted: bool = False
 
     @property
     def lenpen(self) -> float:

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from .loop import Step
-from .registry import register_decoding
 from .session import Session
 from .state import DecodingState
 
 
-@register_decoding("speculative", help="greedy AR's output, in fewer passes", likelihood="ar")
 def speculative(session: Session, state: DecodingState, block_size: int) -> Callable[[], Step]:
     """Verify a draft and, should all of it be right, draft the next block in the same pass.
 

@@ -258,7 +258,7 @@ class BangDecoder(FairseqIncrementalDecoder):
             if cache is not None:
                 if cache.cross[i] is None:
                     cache.cross[i] = layer.encoder_attn.keys_values(memory)
-                memory = cache.cross[i]
+                memory = cache.cross_of(i)
             last = i == len(self.layers) - 1
             x = layer(x, attend, memory, source_mask, cache and cache.layer(i), skip - late if last else 0)
         return x[:, late:]

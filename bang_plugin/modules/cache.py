@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .beams import rows_of, sentence_order
-from .streams import Streams
+from .streams import Streams, TreeRows
 
 
 class LayerCache(NamedTuple):
@@ -22,11 +22,13 @@ class LayerCache(NamedTuple):
     Attributes:
         keys, values: views ``(batch, heads, slots + chain_len, head_dim)``; this pass's rows are yet to be written.
         ragged_slots: where each sentence's new prefix rows go, ``(batch, prefix_len)``; None if they go side by side.
+        sentences: those that take part in the pass; None if all do.
     """
 
     keys: Tensor
     values: Tensor
     ragged_slots: Optional[Tensor]
+    sentences: Optional[Tensor] = None
 
     def write(self, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
         """Store this pass's rows; return all keys and values that the pass may look at.
@@ -36,15 +38,18 @@ class LayerCache(NamedTuple):
         """
         self._store(self.keys, k)
         self._store(self.values, v)
-        return self.keys, self.values
+        if self.sentences is None:
+            return self.keys, self.values
+        return self.keys[self.sentences], self.values[self.sentences]
 
     def _store(self, buffer: Tensor, rows: Tensor) -> None:
         if self.ragged_slots is not None:
             prefix_len = self.ragged_slots.size(1)
-            batch = torch.arange(rows.size(0), device=rows.device).unsqueeze(1)
-            buffer[batch, :, self.ragged_slots] = rows[:, :, :prefix_len].transpose(1, 2)
+            batch = torch.arange(rows.size(0), device=rows.device) if self.sentences is None else self.sentences
+            buffer[batch.unsqueeze(1), :, self.ragged_slots] = rows[:, :, :prefix_len].transpose(1, 2)
             rows = rows[:, :, prefix_len:]
-        buffer[:, :, buffer.size(2) - rows.size(2) :] = rows
+        place = slice(buffer.size(2) - rows.size(2), None)
+        buffer[slice(None) if self.sentences is None else self.sentences, :, place] = rows
 
 
 class DecodingCache:
@@ -72,6 +77,7 @@ class DecodingCache:
         self._buffers = [positions.new_zeros(layers, batch_size, heads, 0, head_dim) for _ in range(2)]
         self._used = 0
         self._ragged_slots: Optional[Tensor] = None
+        self._sentences: Optional[Tensor] = None
         # lengths again, if they differ, where Python can look without waiting for a GPU
         self._known: Optional[np.ndarray] = None
 
@@ -109,18 +115,48 @@ class DecodingCache:
             longest=block_size,
         )
 
-    def _lay_out(self, used: int, ragged_slots: Optional[Tensor]) -> None:
+    def plan_tree(self, rows: TreeRows, sentences: Optional[Tensor] = None) -> Streams:
+        """Rows of the next pass where the prefix is a tree.
+
+        Args:
+            rows: tensors; the prefix rows fill each sentence's next slots in their order.
+            sentences: those that take part in the pass, and whose rows these are; all if None.
+        """
+        lengths = self.lengths if sentences is None else self.lengths[sentences]
+        slots = lengths.unsqueeze(1) + torch.arange(rows.tokens.size(1), device=lengths.device)
+        used = self.longest + rows.depths.size(1)
+        self._lay_out(used, None if self._known is None else slots, sentences)
+        return Streams(
+            positions=(rows.depths + self.first_position).clamp(max=self.last_position),
+            visible=rows.seen,
+            prefix_positions=rows.slot_depths + self.first_position,
+            chain=rows.chain,
+            element=rows.element,
+            chains=rows.tokens.size(1),
+            longest=rows.chain.size(1),
+        )
+
+    def _lay_out(self, used: int, ragged_slots: Optional[Tensor], sentences: Optional[Tensor] = None) -> None:
         """Make room for ``used`` slots, for which ``layer`` then gives views."""
         more = used - self._buffers[0].size(3)
         if more > 0:
             more = max(more + used, 16)
             self._buffers = [F.pad(buffer, (0, 0, 0, more)) for buffer in self._buffers]
-        self._used, self._ragged_slots = used, ragged_slots
+        self._used, self._ragged_slots, self._sentences = used, ragged_slots, sentences
 
     def layer(self, i: int) -> LayerCache:
         """What layer ``i`` sees in the pass that was planned last."""
         keys, values = (buffer[i, :, :, : self._used] for buffer in self._buffers)
-        return LayerCache(keys, values, self._ragged_slots)
+        return LayerCache(keys, values, self._ragged_slots, self._sentences)
+
+    def cross_of(self, i: int) -> Tuple[Tensor, Tensor]:
+        """Cross-attention keys and values of layer ``i`` for the sentences of the pass that was planned last."""
+        keys_values = self.cross[i]
+        assert keys_values is not None  # a pass computes them before it asks
+        if self._sentences is None:
+            return keys_values
+        keys, values = (x.index_select(0, self._sentences) for x in keys_values)
+        return keys, values
 
     def advance(self, counts: int | Tensor, known: Optional[np.ndarray] = None) -> None:
         """Commit the first ``counts`` of the last pass's prefix rows.
@@ -140,6 +176,20 @@ class DecodingCache:
     def _note(self, lengths: np.ndarray) -> None:
         self.longest = int(lengths.max()) if len(lengths) else 0
         self._known = None if (lengths == self.longest).all() else lengths
+
+    def keep_slots(self, kept: Tensor, counts: Tensor, known: np.ndarray) -> None:
+        """Keep some slots of each sentence.
+
+        Args:
+            kept: which become the first ones, in that order, ``(batch, n)``.
+            counts: how many of these each sentence has, ``(batch,)``.
+            known: the same for Python.
+        """
+        layers, _, heads, _, dim = self._buffers[0].shape
+        index = kept[None, :, None, :, None].expand(layers, -1, heads, -1, dim)
+        self._buffers = [buffer.gather(3, index) for buffer in self._buffers]
+        self.lengths = counts
+        self._note(known)
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences (or beams) ``order``, in that order."""

@@ -7,7 +7,7 @@ prefix, and "predicting stream k" of the paper (section 3) is element k of every
 """
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ class Streams:
 
     Attributes:
         positions: position-table index of every row, ``(batch, prefix_len + chain_len)``.
-        visible: number of leading prefix slots that each row sees, same shape.
+        visible: prefix slots that each row sees: how many leading ones, same shape; or, where the prefix is a tree,
+            which ones, booleans ``(batch, prefix_len + chain_len, slots)``.
         prefix_positions: position of every prefix slot, ``(batch, slots)``.
         chain: number of the chain that each chain row belongs to, ``(batch, chain_len)``.
         element: place j >= 1 of each chain row in its chain, ``(batch, chain_len)``;
@@ -61,8 +62,9 @@ class Streams:
 
     def sees_prefix(self) -> Tensor:
         """True where a row sees a prefix slot, ``(batch, rows, slots)``."""
-        slots = torch.arange(self.prefix_positions.size(1), device=self.positions.device)
-        seen = slots < self.visible.unsqueeze(-1)
+        seen = self.visible
+        if seen.dtype != torch.bool:
+            seen = torch.arange(self.prefix_positions.size(1), device=seen.device) < seen.unsqueeze(-1)
         return seen if self.prefix_pad is None else seen & ~self.prefix_pad.unsqueeze(1)
 
     def visibility(self) -> Tensor:
@@ -73,6 +75,28 @@ class Streams:
         sees_chain = same_chain & not_later & is_element
         no_chain = sees_chain.new_zeros(()).expand(sees_chain.size(0), self.prefix_len, self.chain_len)
         return torch.cat([self.sees_prefix(), torch.cat([no_chain, sees_chain], dim=1)], dim=2)
+
+
+class TreeRows(NamedTuple):
+    """Rows of one decoder pass where every sentence's prefix is a tree.
+
+    Attributes:
+        tokens: of the prefix rows, ``(batch, n)``.
+        depths: how many tokens stand before each row, ``(batch, n + chain_len)``.
+        slot_depths: of what the cache's slots hold, those of the new prefix rows included, ``(batch, slots)``.
+        seen: slots that each row sees, ``(batch, n + chain_len, slots)``.
+        chain: prefix row that each chain row's chain stands behind, ``(batch, chain_len)``.
+        element: place of each chain row in its chain, same shape; 0 marks filler.
+        places: chain rows that are not filler, by their number in the batch.
+    """
+
+    tokens: Tensor
+    depths: Tensor
+    slot_depths: Tensor
+    seen: Tensor
+    chain: Tensor
+    element: Tensor
+    places: Tensor
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Self, Tuple
+from typing import Any, Callable, Dict, List, Optional, Self, Tuple
 
 import numpy as np
 import torch
@@ -31,6 +31,13 @@ class BangConfig(TranslationConfig):
 
     decoding: str = field(default="ar", metadata={"help": "how to write"})
     block_size: int = field(default=4, metadata={"help": "tokens drafted per pass"})
+    draft_width: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "prefixes of one length that a pass reads ahead in beam search; default: as many as make it "
+            "fastest where it runs, perhaps none"
+        },
+    )
     confidence: float = field(
         default=0.5,
         metadata={
@@ -172,12 +179,14 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             raise BangError(f"{option} {lacks}")
         fairseqs = super().build_generator
 
-        def fairseq_search(kind: type) -> Any:
+        def fairseq_search(kind: Callable[..., Any]) -> Any:
             return fairseqs(models, args, seq_gen_cls or kind, extra_gen_cls_kwargs, **kwargs)
 
         decoding = registry.find(self.cfg.decoding)
         return build_generator(
-            registry.GeneratorRequest(decoding, self.cfg, args, models, self.target_dictionary, fairseq_search)
+            registry.GeneratorRequest(
+                decoding, self.cfg, args, models, self.target_dictionary, fairseq_search, bool(kwargs.get(option))
+            )
         )
 
     def inference_step(

@@ -55,7 +55,9 @@ def modes(args) -> list[Mode]:
         for confidence in args.confidence:
             options = {"decoding": "adaptive", "block_size": size, "confidence": confidence}
             found.append(Mode(f"adaptive, K={size} p={confidence}", options, limits))
-        found.append(Mode(f"speculative, K={size}", {"decoding": "speculative", "block_size": size}, limits))
+        options = {"decoding": "speculative", "block_size": size}
+        found.append(Mode(f"speculative, K={size}", options, {"beam": 1, **limits}))
+        found.append(Mode(f"speculative, beam 4, K={size}", options, beam))
     return found
 
 
@@ -75,11 +77,12 @@ def run(args: argparse.Namespace) -> Output:
     results = measure(bench, modes(args), args.batch_sizes, args.alone)
     rows = table(results, quality(results, args))
     out.table(f"{bench.size} sentences of {args.data}", rows)
-    greedy = next(r for r in results if r.name == GREEDY)
+    by_name = {result.name: result.hypotheses for result in results}
     for result in results:
         if result.name.startswith("speculative"):
-            same = sum(a == b for a, b in zip(result.hypotheses, greedy.hypotheses))
-            out.fact(f"{result.name}: sentences equal to greedy AR", f"{same} of {len(greedy.hypotheses)}")
+            search, name = (BEAM, "beam search") if "beam" in result.name else (GREEDY, "greedy AR")
+            same = sum(a == b for a, b in zip(result.hypotheses, by_name[search]))
+            out.fact(f"{result.name}: sentences equal to {name}", f"{same} of {len(result.hypotheses)}")
     if args.quantize:
         out.table("Linear layers in lower precision", lower_precision(results, args))
     if args.arrangements:
@@ -194,7 +197,7 @@ class _Arrangements(Workbench):
 
 def arrangements(bench: Workbench, args) -> list[dict]:
     """The package's passes and separate ones for every block size, in one run."""
-    limits = {"max_len_b": args.max_len_b}
+    limits = {"beam": 1, "max_len_b": args.max_len_b}
     compared = []
     for size in args.block_sizes:
         options = {"decoding": "speculative", "block_size": size}

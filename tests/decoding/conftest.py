@@ -17,5 +17,5 @@ def write_all(task, model, rows, left_pad=True, pad_to=None, **options):
     models = model if isinstance(model, list) else [model]
     tokens = collate_tokens(rows, pad, left_pad=left_pad, pad_to_length=pad_to)
     sample = {"net_input": {"src_tokens": tokens, "src_lengths": torch.tensor([len(r) for r in rows])}}
-    args = argparse.Namespace(**{"max_len_b": 30, **options})
+    args = argparse.Namespace(**{"beam": 1, "max_len_b": 30, **options})
     return task.inference_step(task.build_generator(models, args), models, sample)

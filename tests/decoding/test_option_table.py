@@ -28,6 +28,7 @@ DECODINGS = registry.names()
 # a value of each that cannot but show where it has an effect, and what else must be so
 VALUES = {
     "block_size": (2, {"confidence": 0.0}),
+    "draft_width": (30, {"beam": 3}),
     "confidence": (0.0, {}),
     "collapse_repeats": (True, {}),
     "nar_chunk": (2, {}),
@@ -184,7 +185,9 @@ def test_defaults_and_harmless_values_are_silent(told, decoding):
 def test_one_warning_is_enough(told, make_task, model, rows, caplog):
     told("nar", False, {"beam": 3})
     write(make_task(decoding="nar"), model, rows, beam=3)
-    assert sum("--beam 3 needs --decoding ar; it is ignored" in r.getMessage() for r in caplog.records) == 1
+    assert (
+        sum("--beam 3 needs --decoding ar or speculative; it is ignored" in r.getMessage() for r in caplog.records) == 1
+    )
 
 
 def test_quantize_packs_for_every_mode(reference, make_task, rows):

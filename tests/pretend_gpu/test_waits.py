@@ -74,8 +74,8 @@ SIZES = {"embed_dim": 32, "ffn_embed_dim": 32, "layers": 2, "attention_heads": 2
         {"decoding": "semi_nar", "block_size": 3},
         {"decoding": "adaptive", "block_size": 4, "confidence": 0.05},
         {"decoding": "adaptive", "block_size": 4, "confidence": 0.05, "models": 2},
-        {"decoding": "speculative", "block_size": 4},
-        {"decoding": "speculative", "block_size": 4, "attention_backend": "compact"},
+        {"decoding": "speculative", "beam": 1, "block_size": 4},
+        {"decoding": "speculative", "beam": 1, "block_size": 4, "attention_backend": "compact"},
     ],
     ids=str,
 )
@@ -92,6 +92,15 @@ def test_beam_search_waits_once_a_pass(reference, pretended_gpu, options):
     passes, waits = writer(reference, pretended_gpu, **options)()
     assert passes > 5
     assert sum(waits.values()) <= passes + options.get("models", 1), waits
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_looking_ahead_waits_once_a_step(reference, pretended_gpu, models):
+    """For the prefixes that the search asks for, and once a pass for what may follow them."""
+    options = {"decoding": "speculative", "draft_width": 8, "beam": 4, "models": models}
+    passes, waits = writer(reference, pretended_gpu, **options)()
+    assert passes > 5
+    assert sum(waits.values()) <= 17 + 2 * passes + models, waits
 
 
 def test_repeated_ngrams_are_forbidden_without_waiting(reference, pretended_gpu):

@@ -90,7 +90,7 @@ def test_interleave_begins_with_another_contestant_each_round():
 @pytest.mark.parametrize("block_size", [1, 2, 4])
 def test_separate_passes_write_the_same(model, dictionary, block_size):
     task = models.make_task(dictionary, 40, decoding="speculative", block_size=block_size)
-    generator = task.build_generator([model], argparse.Namespace(max_len_b=15))
+    generator = task.build_generator([model], argparse.Namespace(beam=1, max_len_b=15))
     sample = models.sources(dictionary, 5, 9)
     ours = task.inference_step(generator, [model], sample)
     generator.mode = partial(separate_speculative, block_size=block_size)
@@ -161,10 +161,11 @@ def test_decode(tmp_path, toy_data, toy_checkpoint):
     record = run(tmp_path, "decode", toy_checkpoint, toy_data / "bin", *options)
     modes, int8, arrangements, (by_length, as_it_comes) = record["tables"].values()
     assert by_length["padding %"] <= as_it_comes["padding %"]
-    assert len(modes) == 6 and len(int8) == 6
+    assert len(modes) == 7 and len(int8) == 7
     assert next(row for row in modes if row["decoding"] == "nar")["passes"] == 1
     assert all(row["equal outputs"] for row in arrangements)
     assert record["facts"]["speculative, K=4: sentences equal to greedy AR"] == "8 of 8"
+    assert record["facts"]["speculative, beam 4, K=4: sentences equal to beam search"] == "8 of 8"
 
 
 def test_lower_precision_is_for_the_cpu(tmp_path):

@@ -7,7 +7,7 @@ NAR = Mode("NAR", {"decoding": "nar"}, LIMITS)
 MODES = [
     Mode("greedy", {"decoding": "ar"}, {"beam": 1, **LIMITS}),
     Mode("candidates", {"decoding": "nar", "nar_candidates": 4}, LIMITS),
-    Mode("speculative", {"decoding": "speculative", "block_size": 3}, LIMITS),
+    Mode("speculative", {"decoding": "speculative", "block_size": 3}, {"beam": 1, **LIMITS}),
     NAR,
 ]
 

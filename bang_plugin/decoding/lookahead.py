@@ -1,0 +1,245 @@
+"""Look-ahead: fairseq's own search, whose model has read most of the prefixes that it asks for already."""
+
+import math
+from functools import partial
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+import numpy as np
+import torch
+from fairseq.sequence_generator import EnsembleModel
+from torch import Tensor
+
+from ..errors import BangError
+from ..modules.beams import rows_of, sentence_order
+from ..modules.streams import TreeRows
+from .autoregressive import SEARCH_OPTIONS, BeamSearch
+from .draft_size import DraftSize
+from .option_table import flag
+from .options import asks, build_block_generator, check_models
+from .registry import LOOP_OPTIONS, GeneratorRequest, register_decoding
+from .speculative import speculative
+from .stats import standard_observers
+from .tree import Growth, Node, Tree, tree_rows
+
+# the loop of one greedy beam has these too
+_GREEDY_OPTIONS = {"beam", "nbest", *LOOP_OPTIONS}
+_ONLY_GREEDY = ("collapse_repeats", "print_trace", "trace_file")
+
+
+@register_decoding(
+    "speculative",
+    help="what ar writes, in fewer passes",
+    likelihood="ar",
+    understands=[*SEARCH_OPTIONS, *LOOP_OPTIONS, "block_size", "draft_width"],
+    builds_generator=True,
+)
+def speculative_search(request: GeneratorRequest) -> Any:
+    """fairseq's search with look-ahead; where it would only be greedy, a loop that does without it.
+
+    Raises:
+        BangError: for a model that is not BANG, or an option that beam search has no meaning for.
+    """
+    args, cfg = request.args, request.cfg
+    beams = getattr(args, "beam", 5)
+    searching = [
+        name for name in SEARCH_OPTIONS if name not in _GREEDY_OPTIONS and asks(name, getattr(args, name, None))
+    ]
+    if beams == 1 and not searching and not request.restricted:
+        return build_block_generator(request, mode=partial(speculative, block_size=cfg.block_size))
+    for name in _ONLY_GREEDY:
+        if asks(name, getattr(cfg, name)):
+            why = f"{flag(searching[0])} is given" if searching else f"here it is {beams}"
+            raise BangError(f"{flag(name)} with --decoding speculative needs greedy search, --beam 1: {why}")
+    check_models(request.decoding, cfg, request.models)
+    generator = request.fairseq_search(partial(LookaheadSearch, width=cfg.draft_width, depth=cfg.block_size))
+    generator.observers += standard_observers(request.decoding.name)
+    return generator
+
+
+class LookaheadSearch(BeamSearch):
+    """fairseq's search over a ``LookaheadModel``.
+
+    ``passes`` of a hypothesis are those that its sentence took part in; ``proposed`` are the prefixes that they read,
+    ``kept`` those of them that the search asked for.
+
+    Args:
+        models: an ensemble of ``BangModel``.
+        dictionary: target dictionary.
+        width, depth: see ``DraftSize``.
+        options: of fairseq's SequenceGenerator.
+    """
+
+    def __init__(
+        self, models: List[Any], dictionary: Any, width: Optional[int], depth: int, beam_size: int, **options: Any
+    ):
+        model = LookaheadModel(models, dictionary, beam_size, width, depth)
+        super().__init__(model, dictionary, beam_size=beam_size, **options)
+
+    def _generate(self, sample: Dict[str, Any], *args: Any, **options: Any) -> List[List[Dict[str, Any]]]:
+        results: List[List[Dict[str, Any]]] = super()._generate(sample, *args, **options)
+        reader = self.model.reader
+        if reader is None:
+            return results
+        for hypotheses, tree in zip(results, reader.all_trees):
+            for hypothesis in hypotheses:
+                hypothesis.update(passes=tree.passes, proposed=tree.read, kept=tree.asked)
+        steps = sum(max(len(h["tokens"]) for h in hypotheses) for hypotheses in results if hypotheses)
+        self.model.size.note(reader.growth, steps, sum(tree.passes for tree in reader.all_trees))
+        self.model.reader = None
+        return results
+
+
+class LookaheadModel(EnsembleModel):
+    """fairseq's ensemble, which answers from what it has read and reads ahead when it cannot.
+
+    Where reading ahead does not pay, it is fairseq's ensemble and no more.
+
+    Attributes:
+        size: how far it reads ahead.
+        reader: of the batch that is being written; None if nothing is read ahead.
+    """
+
+    def __init__(self, models: List[Any], dictionary: Any, beams: int, width: Optional[int], depth: int):
+        super().__init__(models)
+        self.size = DraftSize(models, beams, width, depth, self.max_decoder_positions())
+        self.never = {dictionary.pad(), dictionary.eos()}
+        self.reader: Optional[Reader] = None
+
+    def forward_encoder(self, net_input: Dict[str, Tensor]) -> Any:
+        """What fairseq's search hands on to the other methods."""
+        encoder_outs = super().forward_encoder(net_input)
+        growth = self.size.choose(len(net_input["src_tokens"]))
+        self.reader = Reader(list(self.models), encoder_outs, growth, self.never) if growth else None
+        return self.reader or encoder_outs
+
+    def reorder_encoder_out(self, encoder_outs: Any, new_order: Tensor) -> Any:
+        """Follow the search to its sentences that have not ended."""
+        if not isinstance(encoder_outs, Reader):
+            return super().reorder_encoder_out(encoder_outs, new_order)
+        encoder_outs.follow(new_order)
+        return encoder_outs
+
+    def reorder_incremental_state(self, incremental_states: Any, new_order: Tensor) -> None:
+        """Follow the beams, which a reader tells by their prefixes."""
+        if self.reader is None:
+            super().reorder_incremental_state(incremental_states, new_order)
+
+    def forward_decoder(
+        self, tokens: Tensor, encoder_outs: Any, incremental_states: Any, temperature: float = 1.0
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """Log-probabilities of what follows each row of ``tokens``; no attention weights."""
+        if isinstance(encoder_outs, Reader):
+            return encoder_outs.answer(tokens, temperature), None
+        plain: Tuple[Tensor, Optional[Tensor]] = super().forward_decoder(
+            tokens, encoder_outs, incremental_states, temperature
+        )
+        return plain
+
+
+class Reader:
+    """The sentences of a batch, what has been read of each, and the passes that read more.
+
+    Args:
+        models: an ensemble.
+        encoder_outs: of each, one row a sentence.
+        growth: how far to read ahead.
+        never: tokens that nothing is read behind.
+
+    Attributes:
+        trees: of the sentences that the search has not ended.
+        all_trees: of all, in the order of the batch.
+    """
+
+    def __init__(self, models: List[Any], encoder_outs: List[Dict[str, Any]], growth: Growth, never: Set[int]):
+        self.models, self.encoder_outs, self.growth, self.never = models, encoder_outs, growth, never
+        sentences = encoder_outs[0]["encoder_out"][0].size(1)
+        self.caches = [model.decoder.new_cache(sentences) for model in models]
+        self.trees = self.all_trees = [Tree() for _ in range(sentences)]
+        self.beams = 1
+
+    def follow(self, order: Tensor) -> None:
+        """Keep the sentences of the rows ``order``."""
+        sentences = len(self.trees)
+        if len(order) == sentences * self.beams:  # beams change places inside a sentence only
+            return
+        kept, self.beams = sentence_order(order, sentences, self.beams)
+        if kept is None:
+            return
+        for i, model in enumerate(self.models):
+            self.encoder_outs[i] = model.encoder.reorder_encoder_out(self.encoder_outs[i], kept)
+            self.caches[i].select(kept)
+        self.trees = [self.trees[i] for i in rows_of(kept)]
+
+    def answer(self, tokens: Tensor, temperature: float) -> Tensor:
+        """Log-probabilities of what follows ``tokens`` ``(sentences x beams, n)``: ``(sentences x beams, vocab)``."""
+        prefixes = tokens.cpu().numpy().astype(np.int32)
+        keys = [[row.tobytes() for row in rows] for rows in prefixes.reshape(len(self.trees), self.beams, -1)]
+        lacking = [i for i, tree in enumerate(self.trees) if not tree.has(keys[i])]
+        if lacking:
+            for tree, asked in zip(self.trees, keys):
+                tree.prune(asked)
+            self._drop_dead_slots()
+            self._read(lacking, [self.trees[i].grow(keys[i], self.growth) for i in lacking], temperature)
+        return _collect([tree.nodes[key] for tree, asked in zip(self.trees, keys) for key in asked])
+
+    def _read(self, lacking: List[int], new: List[List[Node]], temperature: float) -> None:
+        """One decoder pass over ``new`` prefixes of the sentences ``lacking``."""
+        trees = [self.trees[i] for i in lacking]
+        counts = np.zeros(len(self.trees), int)
+        counts[lacking] = [len(nodes) for nodes in new]
+        device = self.caches[0].lengths.device
+        rows = TreeRows(*(x.to(device, non_blocking=True) for x in tree_rows(trees, new, self.caches[0].longest)))
+        sentences = _sent(lacking, device) if len(lacking) < len(self.trees) else None
+        advance = _sent(counts, device)
+        lprobs = []
+        for model, encoder_out, cache in zip(self.models, self.encoder_outs, self.caches):
+            if sentences is not None:  # what else there is has become the cache's
+                padding = encoder_out["encoder_padding_mask"]
+                encoder_out = {**encoder_out, "encoder_padding_mask": [mask[sentences] for mask in padding]}
+                encoder_out.pop("source_mask", None)
+            streams = cache.plan_tree(rows, sentences)
+            hidden = model.decoder.rows(rows.tokens, streams, encoder_out, cache, skip=rows.tokens.size(1))
+            logits = model.decoder.output_layer(hidden.flatten(0, 1)[rows.places]).div_(temperature)
+            lprobs.append(logits.log_softmax(-1, dtype=torch.float32))
+            cache.advance(advance, counts)
+        mean = lprobs[0] if len(lprobs) == 1 else torch.stack(lprobs).logsumexp(0) - math.log(len(lprobs))
+        self._note(trees, new, mean)
+
+    def _note(self, trees: List[Tree], new: List[List[Node]], lprobs: Tensor) -> None:
+        """``lprobs``: of the masks of each node's chain, one node after another, ``(masks, vocab)``."""
+        best, tokens = lprobs.topk(min(self.growth.width + len(self.never), lprobs.size(1)), dim=-1)
+        best, tokens = torch.stack([best, tokens.float()]).tolist()  # the one time that a pass waits for a GPU
+        candidates = [[(p, int(t)) for p, t in zip(*of_mask) if t not in self.never] for of_mask in zip(best, tokens)]
+        first = 0
+        for tree, nodes in zip(trees, new):
+            own = []
+            for node in nodes:
+                node.answer = lprobs, first
+                own.append(candidates[first : first + node.chain])
+                first += node.chain
+            tree.add(nodes, own)
+
+    def _drop_dead_slots(self) -> None:
+        """Give back slots as soon as more than half of them are of no use any more."""
+        live = max(len(tree.nodes) for tree in self.trees)
+        if self.caches[0].longest <= 2 * live:
+            return
+        used = [tree.compact() for tree in self.trees]
+        kept = np.array([slots + [0] * (live - len(slots)) for slots in used])
+        known = np.array([len(slots) for slots in used])
+        for cache in self.caches:
+            cache.keep_slots(_sent(kept, cache.lengths.device), _sent(known, cache.lengths.device), known)
+
+
+def _sent(values: Any, device: torch.device) -> Tensor:
+    """Whole numbers on a device, which is not waited for."""
+    return torch.from_numpy(np.asarray(values)).to(device, non_blocking=True)
+
+
+def _collect(nodes: List[Node]) -> Tensor:
+    """What has been read behind each node, ``(nodes, vocab)``, as a new tensor."""
+    answers = [node.answer for node in nodes if node.answer is not None]
+    memory = answers[0][0]
+    if all(other is memory for other, _ in answers):
+        return memory.index_select(0, _sent([row for _, row in answers], memory.device))
+    return torch.stack([memory[row] for memory, row in answers])
