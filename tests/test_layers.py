@@ -21,6 +21,7 @@ LAYERS = (
     ("models", "criterions"),
     ("decoding",),
     ("tasks",),
+    ("conversion",),
     ("hub", "commands"),
     ("__init__", "__main__", "hydra"),
 )

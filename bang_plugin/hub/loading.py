@@ -69,7 +69,7 @@ def from_pretrained(
         raise BangError(f"{first}: {str(error).splitlines()[0]}") from error
     if others:
         models += checkpoint_utils.load_model_ensemble(others, task=task)[0]
-    found = None if "bpe" in overrides else find_tokeniser(path)
+    found = None if "bpe" in overrides else find_tokeniser(path, _is_cased(cfg))
     if found:
         cfg.bpe = None
     return BangHub(cfg, task, models, found or _build_encoder(cfg, "bpe"), _build_encoder(cfg, "tokenizer"))
@@ -135,8 +135,18 @@ def _names(cfg: Any) -> Set[str]:
     return found
 
 
-def find_tokeniser(folder: Path) -> Wordpiece | SentencepieceBPE | None:
+def _is_cased(cfg: DictConfig) -> bool:
+    """Whether the checkpoint was made for word pieces that keep upper case."""
+    saved = cfg.get("bpe")
+    return isinstance(saved, DictConfig) and bool(saved.get("wordpiece_cased"))
+
+
+def find_tokeniser(folder: Path, cased: bool = False) -> Wordpiece | SentencepieceBPE | None:
     """The tokeniser whose file lies in a checkpoint's folder: a sentencepiece model or a BERT vocabulary.
+
+    Args:
+        folder: of the checkpoint.
+        cased: word pieces keep upper case.
 
     Raises:
         BangError: if there are several, or the file is no such thing.
@@ -147,7 +157,7 @@ def find_tokeniser(folder: Path) -> Wordpiece | SentencepieceBPE | None:
     if not found:
         return None
     if found[0].suffix != ".model":
-        return Wordpiece(WordpieceConfig(wordpiece_vocab=str(found[0])))
+        return Wordpiece(WordpieceConfig(wordpiece_vocab=str(found[0]), wordpiece_cased=cased))
     try:
         return SentencepieceBPE(SentencepieceConfig(sentencepiece_model=str(found[0])))
     except (OSError, RuntimeError) as error:
