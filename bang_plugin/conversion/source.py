@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,12 @@ class Source:
         try:
             from huggingface_hub import hf_hub_download
             from huggingface_hub.errors import EntryNotFoundError
+            from huggingface_hub.utils import logging
         except ImportError as error:
             raise BangError(
                 f"{self.name}: no folder here, and downloading needs huggingface_hub: {EXTRA}, or {self._by_hand()}"
             ) from error
+        logging.set_verbosity_error()  # it tells of each of its attempts, this class of the last
         failure: Exception | None = None
         for name in names:
             try:
@@ -105,9 +108,10 @@ class Source:
                 failure = error
                 break
         if failure is not None:
+            reason = textwrap.shorten(first_line(failure.__cause__ or failure), 160, placeholder=" …")
             raise BangError(
-                f"{self.name}: no folder here, and not to be had from the Hugging Face hub "
-                f"({first_line(failure)[:160]}): {self._by_hand()}"
+                f"{self.name}: no folder here, and not to be had from the Hugging Face hub ({reason}): "
+                f"{self._by_hand()}"
             ) from failure
         return None
 

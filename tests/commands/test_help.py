@@ -4,6 +4,7 @@ import importlib
 import io
 import os
 import shlex
+import shutil
 import sys
 from contextlib import redirect_stdout
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from bang_plugin.__main__ import COMMANDS, main
+from tests.conversion.conftest import bert, prophetnet, symbols, transformers, xprophetnet  # noqa: F401  (fixtures)
 
 from .test_average import save
 
@@ -29,9 +31,12 @@ def examples() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Text, hypotheses and references, and the checkpoints of ten epochs."""
+def folder(tmp_path_factory, prophetnet, xprophetnet, bert):  # noqa: F811
+    """Text, hypotheses and references, the checkpoints of ten epochs, and small models under the published names."""
     folder = tmp_path_factory.mktemp("help")
+    shutil.copytree(prophetnet.folder, folder / "microsoft" / "prophetnet-large-uncased")
+    shutil.copytree(xprophetnet.folder, folder / "downloads" / "xprophetnet-large-wiki100-cased")
+    shutil.copytree(bert.folder, folder / "bert-base-uncased")
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdefghij"), 4)) for _ in range(100)]
     for name in ("corpus.src", "corpus.tgt", "text", "outputs.txt", "test.tgt"):

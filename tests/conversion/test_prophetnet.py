@@ -1,17 +1,24 @@
 """``bang convert prophetnet``: the numbers are transformers', in every stream that is the same."""
 
+import json
 import shutil
+import warnings
 from unittest import mock
 
 import pytest
 import torch
 from fairseq import checkpoint_utils
 
-import bang_plugin.tasks.bang  # noqa: F401  (registers)
 from bang_plugin.__main__ import main
 from bang_plugin.checkpoints.parameters import resize_positions
+from bang_plugin.conversion import bert as bert_conversion
+from bang_plugin.conversion import prophetnet as prophetnet_conversion
+from bang_plugin.conversion import writing
+from bang_plugin.conversion.source import Source
+from bang_plugin.data.dictionary import load_dictionary
 from bang_plugin.guards import table
 from bang_plugin.models.bang import BangModel
+from bang_plugin.tasks.bang import BangTask
 
 from .conftest import LENGTH, edit_config
 
@@ -129,7 +136,9 @@ def test_position_tables_are_cut_and_extended(prophetnet, converted, length):
 
 
 def test_what_is_told(prophetnet, xprophetnet, tmp_path, capsys):
-    main(["convert", "prophetnet", str(prophetnet.folder), "--output", str(tmp_path / "out")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it has nothing else to say
+        main(["convert", "prophetnet", str(prophetnet.folder), "--output", str(tmp_path / "out")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{tmp_path}/out: model.pt, dict.src.txt, dict.tgt.txt, vocab.txt from {prophetnet.folder}"
     assert "further streams are dropped" in lines[1] and len(lines) == 3
@@ -143,14 +152,45 @@ def test_what_is_told(prophetnet, xprophetnet, tmp_path, capsys):
     assert "its decoder starts from symbol 0, ours from [SEP], which is 2" in capsys.readouterr().out
 
 
-def test_cased_word_pieces(prophetnet, tmp_path):
+def test_cased_word_pieces(prophetnet, converted, tmp_path):
     """As ``tokenizer_config.json`` says; else lower case, as ProphetNet's and BERT's usual vocabularies."""
-    other = tmp_path / "cased"
-    shutil.copytree(prophetnet.folder, other)
-    (other / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    tokenised = {}
-    for folder in (prophetnet.folder, other):
-        out = tmp_path / f"{folder.name}-out"
-        main(["convert", "prophetnet", str(folder), "--output", str(out)])
-        tokenised[folder] = BangModel.from_pretrained(str(out)).bpe.tokenizer.normalizer.lowercase
-    assert tokenised == {prophetnet.folder: True, other: False}
+    shutil.copytree(prophetnet.folder, tmp_path / "cased")
+    (tmp_path / "cased" / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    main(["convert", "prophetnet", str(tmp_path / "cased"), "--output", str(tmp_path / "out")])
+    hubs = [BangModel.from_pretrained(str(folder)) for folder in (converted, tmp_path / "out")]
+    assert [hub.bpe.tokenizer.normalizer.lowercase for hub in hubs] == [True, False]
+
+
+def full_size(folder, config, parameters, monkeypatch):
+    """A source of the published sizes: its parameters have names and shapes, but no numbers."""
+    folder.mkdir()
+    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]", *(f"w{i}" for i in range(config.vocab_size - 5))]
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    monkeypatch.setattr(Source, "parameters", lambda source: parameters)
+    return Source(str(folder), "")
+
+
+def test_published_sizes_are_the_presets(transformers, tmp_path, monkeypatch):
+    """transformers' defaults are those of prophetnet-large-uncased and bert-base-uncased."""
+    config = transformers.ProphetNetConfig()
+    with torch.device("meta"):
+        parameters = transformers.ProphetNetForConditionalGeneration(config).state_dict()
+    for copy in ("prophetnet.encoder.word_embeddings.weight", "prophetnet.decoder.word_embeddings.weight"):
+        del parameters[copy]
+    del parameters["lm_head.weight"]  # the numbers are not there to compare
+    found = prophetnet_conversion.convert(full_size(tmp_path / "p", config, parameters, monkeypatch))
+    assert found.training_options() == ["--arch", "bang_large"]
+    cfg = writing._configuration(found, tmp_path / "p", 0)
+    assert (cfg.task.max_source_positions, cfg.task.max_target_positions) == (511, 510)
+    dictionary = load_dictionary(str(tmp_path / "p" / "vocab.txt"))
+    complete = writing._complete(
+        found.parameters, cfg, BangTask(cfg.task, dictionary, dictionary), 1
+    )  # checks all shapes
+    assert len(complete) == len(found.parameters) + 1 and complete["decoder.layers.11.fc1.weight"].shape == (4096, 1024)
+
+    config = transformers.BertConfig()
+    with torch.device("meta"):
+        parameters = transformers.BertModel(config).state_dict()
+    found = bert_conversion.convert(full_size(tmp_path / "b", config, parameters, monkeypatch))
+    assert found.training_options() == ["--arch", "bang_base", "--encoder-layers", "12"]

@@ -36,14 +36,11 @@ def trained(data, save_dir, *options):
     return torch.load(save_dir / "checkpoint_last.pt", weights_only=True)["model"]
 
 
-@pytest.mark.parametrize("start", ["--load-from-pretrained-model", "--finetune-from-model", "--restore-file"])
+@pytest.mark.parametrize("start", ["--load-from-pretrained-model", "--finetune-from-model"])
 def test_training_starts_from_it(data, converted, tmp_path, start):
     begun = torch.load(converted / "model.pt", weights_only=True)["model"]
-    reset = ["--reset-optimizer", "--reset-dataloader"] if start == "--restore-file" else []
-    still = trained(data, tmp_path / "still", start, converted / "model.pt", "--lr", 0, *reset)
+    still = trained(data, tmp_path, start, converted / "model.pt", "--lr", 0)
     assert still.keys() == begun.keys() and all(torch.equal(still[name], begun[name]) for name in begun)
-    moved = trained(data, tmp_path / "moved", start, converted / "model.pt", "--lr", 0.01, *reset)
-    assert not torch.equal(moved["decoder.layers.0.fc1.weight"], begun["decoder.layers.0.fc1.weight"])
 
 
 def test_longer_positions(data, converted, tmp_path):
