@@ -1,6 +1,7 @@
 """A model of transformers': a folder, or its name on the Hugging Face hub."""
 
 import json
+import logging
 import re
 import textwrap
 from collections.abc import Collection
@@ -91,12 +92,11 @@ class Source:
         try:
             from huggingface_hub import hf_hub_download
             from huggingface_hub.errors import EntryNotFoundError
-            from huggingface_hub.utils import logging
         except ImportError as error:
             raise BangError(
                 f"{self.name}: no folder here, and downloading needs huggingface_hub: {EXTRA}, or {self._by_hand()}"
             ) from error
-        logging.set_verbosity_error()  # it tells of each of its attempts, this class of the last
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its attempts
         failure: Exception | None = None
         for name in names:
             try:

@@ -194,8 +194,9 @@ def test_without_a_network(tmp_path, monkeypatch, capfd, offline, reason):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     message = (
         rf"^error: someone/none: no folder here, and not to be had from the Hugging Face hub \(.*{reason}.*\): "
-        r"download its config.json, prophetnet.tokenizer \(or vocab.txt\), tokenizer_config.json and model.safetensors or "
-        r"pytorch_model.bin where there is a network, into one folder, and give that folder instead of the name$"
+        r"download its config.json, prophetnet.tokenizer \(or vocab.txt\), tokenizer_config.json and "
+        r"model.safetensors or pytorch_model.bin where there is a network, into one folder, and give that folder "
+        r"instead of the name$"
     )
     with pytest.raises(SystemExit, match=message):
         main(["convert", "prophetnet", "someone/none", "--output", str(tmp_path / "out")])
