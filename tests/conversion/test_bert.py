@@ -1,7 +1,9 @@
 """``bang convert bert``: the encoder's numbers are transformers', the rest is said."""
 
+import io
 import re
 import shutil
+import sys
 
 import pytest
 import torch
@@ -22,25 +24,27 @@ def bert_of(bert, tokens, layer=-1):
         return bert.model(input_ids=tokens, output_hidden_states=True).hidden_states[layer]
 
 
-def test_parity(bert, tmp_path, symbols, capsys):
-    main(["convert", "bert", str(bert.folder), "--output", str(tmp_path / "out")])
-    model, task = load(tmp_path / "out")
+@pytest.fixture(scope="module")
+def converted_bert(bert, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("converted") / "bert"
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as told:
+        patch.setattr(sys, "stdout", told)
+        main(["convert", "bert", str(bert.folder), "--output", str(folder)])
+        (folder / "told").write_text(told.getvalue())
+    return folder
+
+
+def test_parity(bert, converted_bert, symbols):
+    model, task = load(converted_bert)
     tokens = random_tokens(2, LENGTH, 10, len(symbols))  # the whole table
     torch.testing.assert_close(encode(model, tokens), bert_of(bert, tokens), rtol=0, atol=1e-5)
     assert torch.equal(model.decoder.embed_tokens.weight, bert.model.get_input_embeddings().weight)
     assert model.cfg.max_source_positions == task.cfg.max_source_positions == LENGTH
     assert len(model.decoder.layers) == 6  # bang_base's
-    told = capsys.readouterr().out
+    told = (converted_bert / "told").read_text()
     assert re.search(r"^note: initialised at random.*decoder's layers with their cross-attention", told, re.M)
     assert "token type 0 is added to the positions" in told and "LayerNorm" not in told.split("note: token")[1]
     assert "--arch bang_base --encoder-layers 3" in told
-
-
-def test_another_epsilon_is_told(bert, tmp_path, symbols, capsys):
-    shutil.copytree(bert.folder, tmp_path / "bert")
-    edit_config(tmp_path / "bert", layer_norm_eps=1e-12)
-    main(["convert", "bert", str(tmp_path / "bert"), "--output", str(tmp_path / "out")])
-    assert "LayerNorm adds 1e-5 to the variance where BERT adds 1e-12" in capsys.readouterr().out
 
 
 def test_first_layers_in_the_first_checkpoints_names(bert, tmp_path, symbols, capsys):
@@ -65,15 +69,15 @@ def test_first_layers_in_the_first_checkpoints_names(bert, tmp_path, symbols, ca
     assert "and layers 3 to 3" in capsys.readouterr().out
 
 
-def test_seed_of_the_decoder(bert, tmp_path):
-    found = []
-    for name, seed in (("a", 1), ("b", 2)):
-        options = ["--output", str(tmp_path / name), "--seed", str(seed), "--decoder-layers", "1"]
-        main(["convert", "bert", str(bert.folder), *options])
-        found.append(torch.load(tmp_path / name / "model.pt", weights_only=True)["model"])
-    drawn = {name for name in found[0] if name.startswith("decoder.") and name.endswith("proj.weight")}
-    same = {name for name in found[0] if torch.equal(found[0][name], found[1][name])}
-    assert drawn and not drawn & same and all(name in same for name in found[0] if not name.startswith("decoder."))
+def test_seed_of_the_decoder_and_another_epsilon(bert, converted_bert, tmp_path, capsys):
+    shutil.copytree(bert.folder, tmp_path / "bert")
+    edit_config(tmp_path / "bert", layer_norm_eps=1e-12)
+    main(["convert", "bert", str(tmp_path / "bert"), "--output", str(tmp_path / "out"), "--seed", "2"])
+    assert "LayerNorm adds 1e-5 to the variance where BERT adds 1e-12" in capsys.readouterr().out
+    one, two = (torch.load(f / "model.pt", weights_only=True)["model"] for f in (converted_bert, tmp_path / "out"))
+    drawn = {name for name in one if name.startswith("decoder.") and name.endswith("proj.weight")}
+    same = {name for name in one if torch.equal(one[name], two[name])}
+    assert drawn and not drawn & same and all(name in same for name in one if not name.startswith("decoder."))
 
 
 @pytest.mark.parametrize("option", [["--encoder-layers", "4"], ["--encoder-layers", "0"], ["--decoder-layers", "0"]])

@@ -1,6 +1,7 @@
 """``bang convert prophetnet``: the numbers are transformers', in every stream that is the same."""
 
 import json
+import os
 import shutil
 import warnings
 from unittest import mock
@@ -136,6 +137,7 @@ def test_position_tables_are_cut_and_extended(prophetnet, converted, length):
 
 
 def test_what_is_told(prophetnet, xprophetnet, tmp_path, capsys):
+    (tmp_path / "out").mkdir()  # empty, it may be there
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # it has nothing else to say
         main(["convert", "prophetnet", str(prophetnet.folder), "--output", str(tmp_path / "out")])
@@ -144,6 +146,8 @@ def test_what_is_told(prophetnet, xprophetnet, tmp_path, capsys):
     assert "further streams are dropped" in lines[1] and len(lines) == 3
     options = lines[2]
     assert "--arch bang_large" in options and "--num-buckets 6" in options and "--decoder-ffn-embed-dim 20" in options
+    names = ["dict.src.txt", "dict.tgt.txt", "model.pt", "vocab.txt"]
+    assert sorted(os.listdir(tmp_path / "out")) == names and os.listdir(tmp_path) == ["out"]
     # another first symbol of generation
     other = tmp_path / "other"
     shutil.copytree(xprophetnet.folder, other)
