@@ -11,10 +11,14 @@ The hypotheses are one per line, or what fairseq-generate printed. Metrics:
     rouge-155      ROUGE-1, -2, -L the way of ROUGE-1.5.5, as published for XSum (stemmed, split into sentences)
     rouge-coco     ROUGE-L of the COCO caption code, as published for SQuAD question generation
     meteor         METEOR (nltk; with --meteor-jar version 1.5, as published for SQuAD)
-    distinct       Distinct-1, -2
+    distinct       Distinct-1 to -4
     per            phoneme error rate: token edits over reference tokens
     wer            share of lines that equal no reference: word error rate where a line spells a word
     exact          share of lines that equal a reference
+
+The rules of published scripts: SQuAD `--metrics rouge-coco bleu meteor --mend squad --lowercase --tokenize none
+--sources FILE`, XSum `--metrics rouge-155`, PersonaChat `--metrics glge-bleu distinct`, each with the references as the
+data have them; docs/evaluation.md says more.
 """
 
 import json
@@ -25,7 +29,8 @@ from typing import Any
 
 from ..evaluation import Number, Options, Score, count, pool, scores
 from ..evaluation.files import read_hypotheses, read_lines, read_references, same_length, write_whole
-from ..evaluation.significance import Bootstrap, Comparison, paired_test
+from ..evaluation.mending import MENDING
+from ..evaluation.significance import Bootstrap, Comparison, correct, paired_test
 from ..evaluation.tables import print_table
 
 
@@ -41,6 +46,8 @@ def table(found: dict[str, Score], comparisons: dict[str, Comparison]) -> list[d
         if comparison := comparisons.get(name):
             row |= {"baseline": comparison.baseline, "difference": comparison.difference}
             row["p"] = "" if comparison.p is None else f"{comparison.p:.4f}"
+            if len(comparisons) > 1:
+                row["p (Holm)"] = "" if comparison.corrected is None else f"{comparison.corrected:.4f}"
         rows.append(row)
     return rows
 
@@ -58,6 +65,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--metrics", nargs="+", default=["bleu"], metavar="NAME", help="default: bleu")
     parser.add_argument("--tokenize", default="13a", help="sacrebleu's tokenizer for bleu; none if already split")
+    parser.add_argument(
+        "--mend",
+        metavar="SCRIPT",
+        help=f"bring the hypotheses' tokenisation near to treebanks' as a published script does: {', '.join(MENDING)}",
+    )
     parser.add_argument("--lowercase", action="store_true", help="compare lowercased texts")
     parser.add_argument("--meteor-jar", type=Path, metavar="FILE", help="meteor-1.5.jar, its data folder beside it")
     parser.add_argument("--confidence-intervals", action="store_true", help="95 %% intervals by bootstrap")
@@ -79,14 +91,14 @@ def run(args: Namespace) -> None:
     if sources:
         same_length(args.sources, sources, args.references[0], references)
         how["group"] = "source[last]"
-    options = Options(args.tokenize, args.lowercase, args.meteor_jar)
+    options = Options(args.tokenize, args.lowercase, args.mend, args.meteor_jar)
     bootstrap = Bootstrap(args.bootstrap_samples, args.seed)
 
     def numbers(path: Path) -> tuple[dict[str, Number], list[list[str]]]:
         texts, scored = read_hypotheses(path), references
         same_length(path, texts, args.references[0], references)
         if sources:
-            texts, scored = pool(sources, texts, references)
+            texts, scored = pool(sources, texts, references, options)
         return count(texts, scored, args.metrics, options), scored
 
     system, scored = numbers(args.hypotheses)
@@ -96,7 +108,7 @@ def run(args: Namespace) -> None:
     comparisons: dict[str, Comparison] = {}
     if args.baseline:
         other, _ = numbers(args.baseline)
-        comparisons = {name: paired_test(system[name], other[name], bootstrap) for name in system}
+        comparisons = correct({name: paired_test(system[name], other[name], bootstrap) for name in system})
 
     pooled = f", pooled from {len(references)} lines by their sources" if sources else ""
     print(f"{args.hypotheses}: {len(scored)} sentences{pooled}")
@@ -104,6 +116,8 @@ def run(args: Namespace) -> None:
     print("\n" + "\n".join(score.signature for score in found.values()))
     if args.baseline:
         print(f"p: paired bootstrap against {args.baseline}, {bootstrap.samples} samples, seed {bootstrap.seed}")
+        if len(comparisons) > 1:
+            print("p (Holm): corrected for the number of tests in this table")
     if args.json:
         record = {
             "hypotheses": str(args.hypotheses),

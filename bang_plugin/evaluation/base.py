@@ -30,11 +30,13 @@ class Options:
     Attributes:
         tokenize: sacrebleu's tokenizer for corpus BLEU; the other metrics split as their signatures say.
         lowercase: compare lowercased texts.
+        mend: whose tokenisation outputs are brought near to before they count, see `mending.MENDING`; references stay.
         meteor_jar: compute METEOR by this jar (version 1.5) instead of nltk.
     """
 
     tokenize: str = "13a"
     lowercase: bool = False
+    mend: str | None = None
     meteor_jar: Path | None = None
 
     @property

@@ -21,6 +21,10 @@ SMOOTHING = "exp"
 def corpus_bleu(hypotheses: list[str], references: list[list[str]], options: Options) -> list[Number]:
     """BLEU-1 to BLEU-4 over the corpus.
 
+    With the tokenizer `none` they are those of the COCO caption code, by which SQuAD, Quora, ROCStories and PreDAT's
+    PersonaChat are scored (nearest reference length, the shorter of two), but for an order without a single match,
+    which that code leaves at next to 0.
+
     Raises:
         BangError: if the tokenizer is unknown or needs what is not installed.
     """
@@ -85,8 +89,10 @@ def sentence_bleu(hypotheses: list[str], references: list[list[str]], options: O
 def glge_bleu(hypotheses: list[str], references: list[list[str]], options: Options) -> list[Number]:
     """Mean sentence BLEU-1 and BLEU-2 as GLGE's script for PersonaChat gave when its numbers were published.
 
-    The script calls nltk's smoothing 7. Later versions than 3.5 changed it, and the same script gives numbers
-    today that are lower by ten points and more: those are ``sentence_bleu``. Neither is bounded by 100.
+    That is `personachat/eval.py` of `GLGE_baselines` in ProphetNet's repository, which compares tokens as they are, in
+    their case; PreDAT's script for the same task gives corpus BLEU. The script calls nltk's smoothing 7. Later versions
+    than 3.5 changed it, and the same script gives numbers today that are lower by ten points and more: those are
+    `sentence_bleu`. Neither is bounded by 100.
     """
     how = {"nltk": nltk.__version__, "smooth": "method7[nltk<=3.5]"}
     return smoothed("glge_bleu", EarlySmoothing(), how, hypotheses, references, options)

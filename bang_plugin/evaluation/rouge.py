@@ -5,6 +5,7 @@
   and the union ROUGE-L over sentences, which " ." ends as in files2rouge. On one-sentence summaries it is higher by
   the stems alone (26 of XSum: 0.9 ROUGE-1, 0.2 ROUGE-2, 0.8 ROUGE-L); with two sentences each, the union adds
   1.6 to ROUGE-L. The Perl program was within 0.2 of it there.
+  It is what GLGE's ``files2rouge`` gives for XSum, whose outputs and references it reads as they are.
 - ``rouge-coco``: ROUGE-L of the COCO caption code, which the SQuAD question-generation script uses: words as they
   are, recall weighed 1.44 times, best precision and best recall over the references taken apart.
 """

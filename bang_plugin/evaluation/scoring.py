@@ -1,7 +1,10 @@
 """From hypotheses and references to scores, intervals and pooled references."""
 
+from dataclasses import replace
+
 from ..errors import BangError
 from .base import Number, Options, Score
+from .mending import MENDING, mend
 from .metrics import METRICS
 from .significance import Bootstrap
 
@@ -41,10 +44,16 @@ def count(
         raise BangError(f"{len(hypotheses)} hypotheses, but references for {len(references)} sentences")
     if not hypotheses or not all(references):
         raise BangError("nothing to score: no hypotheses, or one without a reference")
+    if options.mend:
+        if options.mend not in MENDING:
+            raise BangError(f"--mend {options.mend}: there are {', '.join(MENDING)}")
+        hypotheses = [mend(text, MENDING[options.mend]) for text in hypotheses]  # by case too, as the scripts do
     if options.lowercase:
         hypotheses = [text.lower() for text in hypotheses]
         references = [[text.lower() for text in alternatives] for alternatives in references]
     numbers = [number for name in dict.fromkeys(metrics) for number in METRICS[name](hypotheses, references, options)]
+    if options.mend:
+        numbers = [replace(number, signature=number.signature.extended(mend=options.mend)) for number in numbers]
     return {number.signature.metric: number for number in numbers}
 
 
@@ -60,14 +69,18 @@ def scores(numbers: dict[str, Number], bootstrap: Bootstrap | None, **how: objec
     return found
 
 
-def pool(sources: list[str], hypotheses: list[str], references: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+def pool(
+    sources: list[str], hypotheses: list[str], references: list[list[str]], options: Options | None = None
+) -> tuple[list[str], list[list[str]]]:
     """One sentence per distinct source: all references of its lines and the hypothesis of its last line.
 
-    This is how the scoring script of SQuAD question generation counts passages that several questions ask about.
+    This is how the scoring scripts of SQuAD question generation and Quora count sources that several lines share;
+    sources that differ in case alone are one where the options compare lowercased texts.
     """
     last: dict[str, str] = {}
     pooled: dict[str, list[str]] = {}
     for source, hypothesis, alternatives in zip(sources, hypotheses, references):
-        last[source.strip()] = hypothesis
-        pooled.setdefault(source.strip(), []).extend(alternatives)
+        key = source.strip().lower() if options and options.lowercase else source.strip()
+        last[key] = hypothesis
+        pooled.setdefault(key, []).extend(alternatives)
     return list(last.values()), list(pooled.values())

@@ -1,7 +1,7 @@
 """How far a score would move with other test sentences: bootstrap intervals and the paired test."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -58,11 +58,13 @@ class Comparison:
         baseline: the baseline's score, percent.
         difference: the system's score minus the baseline's, percentage points.
         p: chance of a difference as large if both were equally good; None where there is no test.
+        corrected: the same for the number of comparisons made together, see `correct`; None before.
     """
 
     baseline: float
     difference: float
     p: float | None
+    corrected: float | None = None
 
 
 def paired_test(system: Number, baseline: Number, bootstrap: Bootstrap) -> Comparison:
@@ -78,3 +80,17 @@ def paired_test(system: Number, baseline: Number, bootstrap: Bootstrap) -> Compa
     differences = bootstrap.values(system) - bootstrap.values(baseline)
     as_large = np.sum(np.abs(differences - differences.mean()) >= abs(difference))
     return Comparison(baseline.total(), difference, (int(as_large) + 1) / (bootstrap.samples + 1))
+
+
+def correct(comparisons: dict[str, Comparison]) -> dict[str, Comparison]:
+    """Comparisons with their p values corrected for their number (Holm, 1979).
+
+    The smallest of n values is multiplied by n, the next by n - 1 and so on, and none becomes less than one before it
+    or more than 1. So the chance that any of them is below 0.05, where all systems are equally good, is at most 0.05.
+    """
+    tested = sorted((test.p, name) for name, test in comparisons.items() if test.p is not None)
+    corrected: dict[str, float] = {}
+    least = 0.0
+    for left, (p, name) in zip(range(len(tested), 0, -1), tested):
+        corrected[name] = least = max(least, min(1.0, left * p))
+    return {name: replace(test, corrected=corrected.get(name)) for name, test in comparisons.items()}

@@ -93,6 +93,9 @@ def test_command_line_prints_and_writes(files, capsys):
     test = record["baseline"]["tests"]["exact_match"]
     assert test["baseline"] == pytest.approx(100 / 3) and test["difference"] == pytest.approx(100 / 3)
     assert f"{test['p']:.4f}" in printed and "66.67" in printed
+    tested = [each for each in record["baseline"]["tests"].values() if each["p"] is not None]
+    assert len(tested) == 2 and test["corrected"] >= test["p"]  # Distinct has none
+    assert "p (Holm)" in printed and f"{test['corrected']:.4f}" in printed
     assert [path.name for path in (files / "out").iterdir()] == ["scores.json"]
 
 

@@ -9,7 +9,7 @@ from sacrebleu.significance import PairedTest
 
 from bang_plugin.evaluation import METRICS, Options, Signature, evaluate
 from bang_plugin.evaluation.base import mean
-from bang_plugin.evaluation.significance import Bootstrap, paired_test
+from bang_plugin.evaluation.significance import Bootstrap, Comparison, correct, paired_test
 
 
 def random_text(random, length, letters="abcdefgh"):
@@ -89,3 +89,22 @@ def test_paired_test_seldom_sees_a_difference_where_there_is_none():
         left, right = (mean(Signature("x"), random.random(60)) for _ in range(2))
         small += paired_test(left, right, Bootstrap(200)).p < 0.05
     assert 2 <= small <= 22  # 10 expected
+
+
+def test_holms_correction_by_hand():
+    values = {"a": 0.01, "b": 0.04, "none": None, "c": 0.03, "d": 0.6}
+    corrected = correct({name: Comparison(0, 0, p) for name, p in values.items()})
+    # 4 x 0.01; 3 x 0.03; 2 x 0.04 = 0.08, but not less than 0.09; 0.6
+    found = {name: test.corrected for name, test in corrected.items()}
+    assert found == {"a": 0.04, "b": pytest.approx(0.09), "none": None, "c": pytest.approx(0.09), "d": 0.6}
+    assert correct({"x": Comparison(0, 0, 0.7), "y": Comparison(0, 0, 0.8)})["x"].corrected == 1
+
+
+def test_of_tables_without_a_difference_few_have_a_small_corrected_value():
+    random = np.random.default_rng(0)
+    plain = corrected = 0
+    for _ in range(100):
+        tests = correct({str(k): Comparison(0, 0, p) for k, p in enumerate(random.random(8))})
+        plain += any(test.p < 0.05 for test in tests.values())
+        corrected += any(test.corrected < 0.05 for test in tests.values())
+    assert plain > 20 and corrected <= 12  # 34 and 5 expected
