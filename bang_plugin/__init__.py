@@ -26,7 +26,7 @@ def _register(fairseq: ModuleType) -> None:
     from .models import bang as _model  # noqa: F401
     from .optim import torch_adamw  # noqa: F401
     from .tasks import bang as _bang_task  # noqa: F401
-    from .tasks import bang_pretraining  # noqa: F401
+    from .tasks import bang_pretraining, release_names  # noqa: F401
     from .tasks.guarded_task import GuardedTask
 
     files.allow_classes()

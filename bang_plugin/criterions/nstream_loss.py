@@ -38,6 +38,9 @@ class NStreamLossConfig(FairseqDataclass):
     stream_weights: Optional[List[float]] = field(
         default=None, metadata={"help": "weights of streams 1 … ngram, comma-separated; default: all alike"}
     )
+    disable_ngram_loss: bool = field(
+        default=False, metadata={"help": "train stream 1 alone, whatever --ngram says (an option of the release)"}
+    )
     anchors: int = field(
         default=0,
         metadata={"help": "train the chains of this many random anchors per sentence instead of all (0); unbiased"},
@@ -84,6 +87,7 @@ class NStreamLoss(FairseqCriterion):
         ar_updates: int = 0,
         label_smoothing: float = 0.0,
         stream_weights: Optional[List[float]] = None,
+        disable_ngram_loss: bool = False,
         anchors: int = 0,
         sentence_avg: bool = False,
         seed: int = 1,
@@ -94,6 +98,10 @@ class NStreamLoss(FairseqCriterion):
                 raise BangError(f"{name} must lie between 0 and 1, not {value}")
         if ngram < 1:
             raise BangError(f"--ngram must be at least 1, not {ngram}")
+        if disable_ngram_loss:
+            if stream_weights and len(stream_weights) > 1:
+                raise BangError("--disable-ngram-loss trains stream 1 alone: leave out --stream-weights")
+            ngram = 1
         for name, value in (("--anchors", anchors), ("--ar-updates", ar_updates)):
             if value < 0:
                 raise BangError(f"{name} must be 0 or more, not {value}")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BangError
+from .collapsing import Collapsing
 from .hypothesis import Hypothesis
 from .observers import BatchEvent, Observer, PassEvent, audience
 from .registry import readers
@@ -44,7 +45,7 @@ class BlockGenerator:
             ``Step``.
         limits: lengths and penalties.
         lenpen: scores are divided by ``length ** lenpen``; 0 leaves the sum of log-probabilities.
-        collapse_repeats: drop tokens that repeat their predecessor.
+        collapse_repeats: drop pieces and words that repeat their predecessor, see `Collapsing`.
         observers: told of every pass and every batch.
     """
 
@@ -61,7 +62,7 @@ class BlockGenerator:
         self.models = models
         self.dictionary = dictionary
         self.mode, self.limits = mode, limits
-        self.lenpen, self.collapse_repeats = lenpen, collapse_repeats
+        self.lenpen, self.collapsing = lenpen, Collapsing(dictionary) if collapse_repeats else None
         self.observers = list(observers)
         self.eos = dictionary.eos()
         self.symbols_to_strip_from_output = {self.eos}
@@ -135,10 +136,8 @@ class BlockGenerator:
         """The sentence at place ``i`` of the state, which has ended."""
         length = int(state.host.lengths[i])
         tokens, scores = state.written[i, :length], state.scores[i, :length]
-        if self.collapse_repeats:
-            distinct = torch.ones_like(tokens, dtype=torch.bool)
-            distinct[1:] = tokens[1:] != tokens[:-1]
-            places = distinct.nonzero().flatten()
+        if self.collapsing:
+            places = self.collapsing.places(tokens)
             tokens, scores = tokens[places], scores[places]
         score = scores.sum() / len(tokens) ** self.lenpen
         return Hypothesis(tokens.clone(), scores.clone(), score, passes, proposed, kept=length)

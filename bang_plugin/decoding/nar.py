@@ -11,19 +11,32 @@ from .session import Session
 from .state import DecodingState
 
 
-@register_decoding("nar", help="all tokens in one pass", likelihood="own", only_writing=("nar_candidates", "lenpen"))
+@register_decoding(
+    "nar",
+    help="all tokens in one pass",
+    likelihood="own",
+    only_writing=("nar_candidates", "lenpen", "collapse_repeats"),
+)
 def nar(
-    session: Session, state: DecodingState, nar_chunk: int, nar_candidates: int = 1, lenpen: float = 1.0
+    session: Session,
+    state: DecodingState,
+    nar_chunk: int,
+    nar_candidates: int = 1,
+    lenpen: float = 1.0,
+    collapse_repeats: bool = False,
 ) -> Callable[[], Step]:
     """Masks that predict y_1, y_2, … and see no real token.
 
     What a mask predicts does not depend on the masks behind it, so the chain grows ``nar_chunk`` masks
     a pass with its keys and values cached: no length is guessed, and no result depends on ``nar_chunk``.
 
-    With ``nar_candidates`` above 1 AR chooses among chains, see ``best_of_candidates``.
+    With ``nar_candidates`` above 1 AR chooses among chains, see ``best_of_candidates``. Else, with
+    ``collapse_repeats``, end symbols before the first token are passed over, as in the release's post-processing.
     """
     if nar_candidates > 1:
         return best_of_candidates(session, state, nar_chunk, nar_candidates, lenpen)
+    if collapse_repeats:
+        state.pass_over_leading_ends()
     session.skip_first_position()
 
     def step() -> Step:

@@ -1,6 +1,6 @@
 """What has been written so far, and the rules for what may come next."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -85,7 +85,7 @@ class DecodingState:
 
     def __init__(self, dictionary: Any, limits: Limits, max_lengths: Tensor):
         self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
-        self.limits = limits
+        self.limits, self.leading_ends_pass = limits, False
         self.max_lengths = max_lengths
         limits_on_host = max_lengths.cpu().numpy()
         bsz = len(limits_on_host)
@@ -202,7 +202,22 @@ class DecodingState:
     def is_end(self, tokens: Tensor, place: Tensor) -> Tensor:
         """Where a sentence ends, ``(batch, n)``, if these tokens come at these places."""
         found: Tensor = tokens == self.eos
+        if self.leading_ends_pass:
+            written = self.written[:, :-1]  # the last column is for what is not kept
+            begun = ((written != self.eos) & (written != self.pad)).any(1, keepdim=True)
+            begun = begun | ((~found).cumsum(1) > 0)
+            found = found & (begun | (place >= self.max_lengths.unsqueeze(1)))
         return found
+
+    def pass_over_leading_ends(self) -> None:
+        """Let no end symbol before the first token end a sentence; each takes a place up to the length limit.
+
+        fairseq's default ``min_len`` of 1, for which the second best token would come at the first place, has no effect
+        then.
+        """
+        self.leading_ends_pass = True
+        if self.limits.min_len == 1:
+            self.limits = replace(self.limits, min_len=0)
 
     def select(self, order: Tensor) -> None:
         """Keep the sentences ``order``."""

@@ -33,7 +33,9 @@ PRESETS = {
     "bang_small": _sizes(6, 384, 1536, 6),
     "bang_base": _sizes(6, 768, 3072, 12),
     "bang_large": _sizes(12, 1024, 4096, 16),
-    "bang_ar_nar_mixed_base": _sizes(6, 768, 3072, 12),  # the release's name
+    # the release's names, now and in its first commits
+    "bang_ar_nar_mixed_base": _sizes(6, 768, 3072, 12),
+    "prophet_ar_nar_mixed_base": _sizes(6, 768, 3072, 12),
 }
 
 

@@ -53,7 +53,11 @@ class BangConfig(TranslationConfig):
         },
     )
     collapse_repeats: bool = field(
-        default=False, metadata={"help": "drop generated tokens that repeat their predecessor"}
+        default=False,
+        metadata={
+            "help": "drop pieces, then words, that repeat their predecessor; nar also passes over end symbols before "
+            "the first token"
+        },
     )
     nar_chunk: int = field(
         default=32, metadata={"help": "masks per decoder pass; more passes follow where a sentence is longer"}
@@ -268,20 +272,3 @@ def _infer_languages(cfg: BangConfig) -> None:
     languages = sorted(path.name[len("dict.") : -len(".txt")] for path in folder.glob("dict.?*.txt"))
     if len(languages) == 2 and None in data_utils.infer_language_pair(str(folder)):
         cfg.source_lang, cfg.target_lang = languages if cfg.source_lang != languages[1] else languages[::-1]
-
-
-@register_task("translation_bang", dataclass=BangConfig)
-class ReleaseBangTask(BangTask):
-    """``bang`` under the official release's name."""
-
-
-@dataclass
-class ReleaseNarConfig(BangConfig):
-    """Options of ``ReleaseNarTask``."""
-
-    decoding: str = "nar"
-
-
-@register_task("translation_bang_nar", dataclass=ReleaseNarConfig)
-class ReleaseNarTask(BangTask):
-    """``bang --decoding nar`` under the official release's name."""

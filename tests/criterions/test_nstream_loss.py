@@ -25,6 +25,15 @@ def test_nar_updates_follow_ratio_seed_and_update():
     assert all(trains_nar(1.0, 1, update) for update in range(100))
 
 
+def test_disable_ngram_loss_trains_stream_1_alone(model, batch, make_task):
+    one, size, _ = NStreamLoss(make_task(), ngram=1)(model, batch)
+    found, found_size, log = NStreamLoss(make_task(), ngram=3, disable_ngram_loss=True)(model, batch)
+    assert (found.item(), found_size) == (pytest.approx(one.item()), size) and "stream3_nll" not in log
+    assert NStreamLoss(make_task(), ngram=3)(model, batch)[0].item() != pytest.approx(one.item())
+    with pytest.raises(BangError, match="leave out --stream-weights"):
+        NStreamLoss(make_task(), ngram=3, disable_ngram_loss=True, stream_weights=[1, 1, 1])
+
+
 def test_training_and_validation_modes(model, batch, make_task):
     criterion = NStreamLoss(make_task(), nar_ratio=0.25)
     _, _, log = criterion(model, batch)
