@@ -172,6 +172,7 @@ def compare(checkpoint: Path, data: Path, raw: Path) -> tuple[list[dict], list[d
                 "word error rate (%)": scores["word_error_rate"].value,
                 "ms per word, batch 1": result.ms_per_sentence,
                 "words per second": result.sentences_per_second,
+                "give or take (%)": result.throughput_spread,
                 "at batch size": result.batch_size,
                 "decoder passes": result.passes,
                 "as greedy AR (%)": 100 * same / len(greedy),

@@ -39,7 +39,8 @@ class Measurement:
         spread: half the distance between the quartiles of those times, as a share of the median; sentences differ
             in length, so it is more than the clock's uncertainty.
         encoder_ms: median of the encoder's part of it.
-        sentences_per_second: at ``batch_size``, the fastest of those tried.
+        sentences_per_second: at ``batch_size``, the fastest of those tried; median of several times.
+        throughput_spread: half the distance between the quartiles of those times, in percent of the median.
         passes: mean decoder passes of a sentence written alone.
         hypotheses: text of every test sentence, in order.
     """
@@ -49,6 +50,7 @@ class Measurement:
     spread: float
     encoder_ms: float
     sentences_per_second: float
+    throughput_spread: float
     batch_size: int
     passes: float
     hypotheses: list
@@ -143,15 +145,18 @@ def stopwatch(module, device: str = "cpu"):
         del module.forward
 
 
-def measure(bench: Workbench, modes: list, batch_sizes=(32, 128, 512), alone: int = 200) -> list[Measurement]:
+def measure(
+    bench: Workbench, modes: list, batch_sizes=(32, 128, 512), alone: int = 200, repeats: int = 3
+) -> list[Measurement]:
     """Measure modes on the same sentences in the same run.
 
     Single sentences are interleaved (sentence by sentence, every mode in turn), so that a machine
-    that slows down slows all of them.
+    that slows down slows all of them; so are the repetitions of each mode's best batch size.
 
     Args:
         batch_sizes: tried in this order for throughput on the whole split, until a mode gets slower.
         alone: number of sentences, spread over the split, that are timed one at a time.
+        repeats: how often the whole split is written in the best batch size, the first time included.
 
     Returns:
         one Measurement per mode, without ``quality``.
@@ -163,27 +168,37 @@ def measure(bench: Workbench, modes: list, batch_sizes=(32, 128, 512), alone: in
     for batch_size in batch_sizes:
         batches = bench.batches(batch_size)
         for k in tqdm(sorted(searching), desc=f"batches of {batch_size}", unit="mode", leave=False):
-            generator = bench.generator(modes[k])
-            start = time.perf_counter()
-            hypotheses[k] = bench.write(generator, batches)
-            synchronize(bench.device)
-            speeds[k][batch_size] = bench.size / (time.perf_counter() - start)
+            hypotheses[k], speeds[k][batch_size] = _write_batches(bench, modes[k], batches)
             if speeds[k][batch_size] < max(speeds[k].values()):
                 searching.remove(k)
+    sizes = [max(speed, key=speed.get) for speed in speeds]
+    again = [[speed[size]] for speed, size in zip(speeds, sizes)]
+    for _ in tqdm(range(repeats - 1), desc="again", leave=False):
+        for k, mode in enumerate(modes):
+            again[k].append(_write_batches(bench, mode, bench.batches(sizes[k]))[1])
     measured = []
     for k, mode in enumerate(modes):
-        best = max(speeds[k], key=speeds[k].get)
         text = [bench.text(hypotheses[k][i]) for i in range(bench.size)]
         measured.append(
             Measurement(
                 name=mode.name,
                 **singles[k],
-                sentences_per_second=speeds[k][best],
-                batch_size=best,
+                sentences_per_second=median(again[k]),
+                throughput_spread=100 * spread(again[k]),
+                batch_size=sizes[k],
                 hypotheses=text,
             )
         )
     return measured
+
+
+def _write_batches(bench: Workbench, mode: Mode, batches: list) -> tuple[dict, float]:
+    """Hypotheses of the whole split, and sentences per second."""
+    generator = bench.generator(mode)
+    start = time.perf_counter()
+    hypotheses = bench.write(generator, batches)
+    synchronize(bench.device)
+    return hypotheses, bench.size / (time.perf_counter() - start)
 
 
 def _write_alone(bench: Workbench, modes: list, alone: int) -> list[dict]:

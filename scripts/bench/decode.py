@@ -145,6 +145,7 @@ def table(results: list[Measurement], qualities: list[dict]) -> list[dict]:
             "decoder ms": result.ms_per_sentence - result.encoder_ms,
             "passes": result.passes,
             "sentences / s": result.sentences_per_second,
+            "throughput ± %": result.throughput_spread,
             "at batch": result.batch_size,
         }
         for name in (GREEDY, BEAM):
@@ -213,6 +214,7 @@ def arrangements(bench: Workbench, args) -> list[dict]:
                     "ms, batch 1": result.ms_per_sentence,
                     "± %": 100 * result.spread,
                     "sentences / s": result.sentences_per_second,
+                    "throughput ± %": result.throughput_spread,
                     "at batch": result.batch_size,
                     "equal outputs": result.hypotheses == combined.hypotheses,
                 }

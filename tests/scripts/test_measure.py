@@ -20,4 +20,5 @@ def test_modes_side_by_side(toy_data, toy_checkpoint):
     assert (found["NAR"].passes, found["candidates"].passes) == (1, 2)
     assert found["speculative"].hypotheses == found["greedy"].hypotheses
     assert found["speculative"].passes < found["greedy"].passes
+    assert all(result.throughput_spread > 0 for result in found.values())  # of three times
     assert all(len(result.hypotheses) == 43 and result.batch_size == 16 for result in found.values())
