@@ -7,7 +7,7 @@ from pathlib import Path
 from bang_plugin.errors import BangError
 from bang_plugin.guards import log_level
 
-from .generate import generate
+from .generate import REPEATS, generate
 from .prepare import prepare
 from .recipe import Recipe
 from .score import score
@@ -55,6 +55,11 @@ def parse(recipe: Recipe, argv: list[str]) -> argparse.Namespace:
         parsers["generate"].add_argument("--keep-repeats", action="store_true", help=help_repeats)
     else:
         parsers["generate"].set_defaults(keep_repeats=False)
+    parsers["generate"].add_argument(
+        "--repeats",
+        type=int,
+        help=f"write the test set so often, for the spread of the throughput (default: {REPEATS})",
+    )
     for step in (prepare, train):
         step.add_argument("--workers", type=int, default=1, help="processes that binarise")
     train.add_argument("--pretrained", type=Path, help="checkpoint to start from")

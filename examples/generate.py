@@ -5,8 +5,10 @@ import re
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from bang_plugin.errors import BangError
+from scripts.measure import spread
 
 from .prepare import tokeniser
 from .recipe import Recipe, option_list
@@ -14,6 +16,7 @@ from .train import DISTILLED, checkpoint, hypotheses, input_limits, run_name
 from .workspace import Workspace, fairseq, read_lines, write_lines, write_text
 
 ALONE = 100  # sentences of the test set, at least, that are timed one at a time
+REPEATS = 3  # how often the whole test set is written, for the spread of the throughput
 
 
 def trained_runs(recipe: Recipe, work: Workspace, args) -> list[str]:
@@ -41,12 +44,14 @@ def generate(recipe: Recipe, work: Workspace, args) -> None:
             repeats = {"--collapse-repeats": None} if args.keep_repeats else {}
             options = option_list(input_limits(recipe, name), recipe.decodings[decoding], repeats) + args.fairseq
             settings["options"] = " ".join(options)
-            write = partial(generate_one, work, run, decoding, model, options, args.gpus)
+            write = partial(generate_one, work, run, decoding, model, options, args.gpus, args.repeats)
             work.step(f"generate {run} {decoding}", settings, write)
 
 
-def generate_one(work: Workspace, run: str, decoding: str, model: Path, options: list[str], gpus: int) -> None:
-    """Run fairseq-generate on the test set."""
+def generate_one(
+    work: Workspace, run: str, decoding: str, model: Path, options: list[str], gpus: int, repeats: int | None = None
+) -> None:
+    """Run fairseq-generate on the test set, ``repeats`` times for its throughput, and on single sentences."""
     output = work.outputs / run / decoding
     log = output.with_suffix(".log")
     device = ["--cpu"] if gpus == 0 else []
@@ -61,24 +66,30 @@ def generate_one(work: Workspace, run: str, decoding: str, model: Path, options:
     alone = output.with_suffix(".alone.log")
     sample = ["--batch-size", 1, "--distributed-world-size", shards, "--distributed-rank", 0]
     fairseq(*command, *sample, output=alone)
-    write_text(output.with_suffix(".json"), json.dumps(costs(log, alone), indent=1))
+    again = [output.with_suffix(f".again{n}.log") for n in range(1, repeats or REPEATS)]
+    for other in again:
+        fairseq(*command, output=other)
+    write_text(output.with_suffix(".json"), json.dumps(costs([log, *again], alone), indent=1))
 
 
-def costs(log: Path, alone: Path) -> dict[str, float]:
+def costs(logs: list[Path], alone: Path) -> dict[str, float]:
     """What writing took, from fairseq-generate's logs; loading does not count.
 
     Args:
-        log: of the whole test set, in batches as fairseq makes them.
+        logs: of the whole test set, in batches as fairseq makes them, one or several times.
         alone: of sentences written one at a time.
 
     Returns:
-        ``ms_per_sentence`` alone (mean); in batches ``sentences_per_second``, the mean ``batch_size``, and mean
-        ``passes`` of the decoder per sentence (in beam search: its steps).
+        ``ms_per_sentence`` alone (mean); in batches ``sentences_per_second`` (median) and, of several times,
+        ``throughput_spread`` (half the distance between the quartiles in percent of the median), the mean
+        ``batch_size``, and mean ``passes`` of the decoder per sentence (in beam search: its steps).
     """
-    speed, batch_size, passes = figures(log)
+    speeds = [figures(log)[0] for log in logs]
+    _, batch_size, passes = figures(logs[0])
     return {
         "ms_per_sentence": 1000 / figures(alone)[0],
-        "sentences_per_second": speed,
+        "sentences_per_second": median(speeds),
+        **({"throughput_spread": 100 * spread(speeds)} if len(speeds) > 1 else {}),
         "batch_size": batch_size,
         "passes": passes,
     }

@@ -28,6 +28,20 @@ def source(dataset: str, pairs: Callable[[dict], Iterable[Pair]], parts: dict[st
     return write
 
 
+def own_copy(data: str, terms: str):
+    """A recipe's ``source`` of data that no hub has in the published split: the user has to bring them.
+
+    Args:
+        data: their name.
+        terms: whose they are, and on what terms.
+    """
+
+    def write(folder: Path, most: int | None) -> None:
+        raise BangError(f"{data} cannot be fetched ({terms}): give --data FOLDER with {{train,dev,test}}.{{src,tgt}}")
+
+    return write
+
+
 def records(dataset: str, part: str):
     """
     Raises:

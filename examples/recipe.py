@@ -37,7 +37,10 @@ class Recipe:
         modes: ways to train, by name.
         decodings: options of fairseq-generate, by name.
         metrics: names that ``bang evaluate`` knows, with those of their numbers that the table shows.
-        judging: how texts are compared.
+        judging: how texts are compared, outputs mended included.
+        references_as_written: references are scored as the data have them, as published scripts do; else they go
+            through the tokeniser like the outputs.
+        tables: names in `scripts.published` of the results to print beside ours; default: the recipe's own name.
         pooled: sentences with the same source count once, with all their references.
         pieces: size of the sentencepiece vocabulary; 0: the text is symbols separated by blanks already; None: the
             user has to say (``--vocab`` or ``--pieces``).
@@ -55,6 +58,8 @@ class Recipe:
     decodings: Mapping[str, Flags]
     metrics: Mapping[str, tuple[str, ...]]
     judging: Options = Options()
+    references_as_written: bool = False
+    tables: tuple[str, ...] = ()
     pooled: bool = False
     pieces: int | None = None
     processes: int = 1

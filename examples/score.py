@@ -9,7 +9,7 @@ from bang_plugin.errors import BangError
 from bang_plugin.evaluation import evaluate, pool
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.tables import print_table
-from scripts.published import TASKS
+from scripts.published import TASKS, Task
 from scripts.results import Run, notes, plot, tabulate
 
 from .prepare import tokeniser
@@ -26,15 +26,20 @@ def score(recipe: Recipe, work: Workspace, args) -> None:
     written = [path for folder in output_folders(recipe, work) for path in sorted(folder.glob("*.txt"))]
     if not written:
         raise BangError(f"{work.outputs}: nothing to score, run generate first")
-    sources, expected = read_lines(work.raw / "test.src"), references(work)
+    sources, expected = read_lines(work.raw / "test.src"), references(work, recipe.references_as_written)
     runs = [judge(recipe, path, sources, expected, args.meteor_jar) for path in written]
-    task = TASKS.get(recipe.name)
-    rows = tabulate(runs, task)
-    table, remarks = print_table(rows), notes(runs, task)
-    print(f"\n{remarks}", end="")
-    write_text(work.folder / "scores.md", f"{table}\n{remarks}")
+    names = [name for name in recipe.tables or (recipe.name,) if name in TASKS]
+    tasks: list[Task | None] = [TASKS[name] for name in names] or [None]
+    text = ""
+    for task in tasks:
+        table, remarks = print_table(tabulate(runs, task)), notes(runs, task)
+        print(f"\n{remarks}", end="")
+        title = f"## {task.data}\n\n" if task and len(tasks) > 1 else ""
+        text += f"{title}{table}\n{remarks}\n"
+    write_text(work.folder / "scores.md", text.rstrip("\n") + "\n")
     write_text(work.folder / "scores.json", json.dumps([asdict(run) for run in runs], indent=1))
-    column = "overall" if task else next(iter(runs[0].scores))
+    rows, first = tabulate(runs, tasks[0]), tasks[0]
+    column = "overall" if first and first.overall else next(iter(first.names.values() if first else runs[0].scores))
     write_whole(work.folder / "scores.png", partial(plot, rows, column, recipe.title))
     if recipe.report:
         recipe.report(work, runs)
@@ -48,22 +53,26 @@ def output_folders(recipe: Recipe, work: Workspace) -> list[Path]:
     return sorted(folders, key=lambda folder: (order.index(folder.name.removesuffix("-distil")), folder.name))
 
 
-def references(work: Workspace) -> list[list[str]]:
+def references(work: Workspace, as_written: bool = False) -> list[list[str]]:
     """The texts that each test sentence may be: those of ``test.refs``, else its one target.
 
-    They go through the tokeniser, as what is judged does: word pieces lower-case and set punctuation apart.
+    Unless they count as written, they go through the tokeniser, as what is judged does: word pieces
+    lower-case and set punctuation apart.
     """
-    splitter = tokeniser(work.pieces)
     several = work.raw / "test.refs"
     lines = read_lines(several if several.exists() else work.raw / "test.tgt")
-    return [[splitter.decode(splitter.encode(text)) for text in line.split("\t")] for line in lines]
+    texts = [line.split("\t") for line in lines]
+    if as_written:
+        return texts
+    splitter = tokeniser(work.pieces)
+    return [[splitter.decode(splitter.encode(text)) for text in alternatives] for alternatives in texts]
 
 
 def judge(recipe: Recipe, path: Path, sources: list[str], expected: list[list[str]], meteor_jar: Path | None) -> Run:
     """Scores of one written test set, and what writing it took."""
     hypotheses = read_lines(path)
     if recipe.pooled:
-        hypotheses, expected = pool(sources, hypotheses, expected)
+        hypotheses, expected = pool(sources, hypotheses, expected, recipe.judging)
     options = replace(recipe.judging, meteor_jar=meteor_jar)
     found = evaluate(hypotheses, expected, list(recipe.metrics), options)
     found = {name: found[name] for names in recipe.metrics.values() for name in names if name in found}

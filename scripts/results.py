@@ -10,6 +10,7 @@ Writes ``results.md`` and ``results.png``.
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from scripts.published import TASKS, Published, Task
 SPEED = {
     "ms_per_sentence": "ms per sentence, batch 1",
     "sentences_per_second": "sentences per second",
+    "throughput_spread": "give or take (%)",
     "batch_size": "at batch size",
     "passes": "decoder passes",
 }
@@ -98,7 +100,7 @@ def gather(path: Path) -> list[Run]:
     return runs
 
 
-def quality(names: dict[str, str], values: dict[str, float], overall: bool) -> dict:
+def quality(names: Mapping[str, str], values: dict[str, float], overall: bool) -> dict:
     """Columns of scores under their labels; ``overall`` adds their mean where none is missing."""
     columns: dict = {label: values.get(name, "") for name, label in names.items()}
     if overall:
@@ -107,15 +109,16 @@ def quality(names: dict[str, str], values: dict[str, float], overall: bool) -> d
     return columns
 
 
-def ours(run: Run, names: dict[str, str], overall: bool) -> dict:
+def ours(run: Run, names: Mapping[str, str], overall: bool) -> dict:
     speed = {label: "" if run.speed.get(name) is None else run.speed[name] for name, label in SPEED.items()}
     return {"model": "ours", "mode": run.mode, **quality(names, run.scores, overall), **speed, "source": "measured"}
 
 
-def theirs(row: Published, names: dict[str, str]) -> dict:
-    values = quality(names, dict(zip(names, row.values)), overall=True)
-    source = f"{SECOND_HAND}: {row.source}" if row.second_hand else f"published: {row.source}"
-    return {"model": row.model, "mode": row.mode, **values, **dict.fromkeys(SPEED.values(), ""), "source": source}
+def theirs(row: Published, names: Mapping[str, str], overall: bool) -> dict:
+    values = quality(names, dict(zip(names, row.values)), overall)
+    speed = {label: row.speed.get(name, "") for name, label in SPEED.items()}
+    source = f"{SECOND_HAND if row.second_hand else 'published'}: {row.source}" + f"; {row.note}" * bool(row.note)
+    return {"model": row.model, "mode": row.mode, **values, **speed, "source": source}
 
 
 def tabulate(runs: list[Run], task: Task | None) -> list[dict]:
@@ -126,8 +129,8 @@ def tabulate(runs: list[Run], task: Task | None) -> list[dict]:
     if task is None:
         names = {name: name for name in dict.fromkeys(name for run in runs for name in run.scores)}
         return [ours(run, names, overall=False) for run in runs]
-    rows = [ours(run, task.names, overall=True) for run in runs]
-    return rows + [theirs(row, task.names) for row in task.rows]
+    rows = [ours(run, task.names, task.overall) for run in runs]
+    return rows + [theirs(row, task.names, task.overall) for row in task.rows]
 
 
 def notes(runs: list[Run], task: Task | None) -> str:
@@ -139,7 +142,7 @@ def notes(runs: list[Run], task: Task | None) -> str:
         for run in runs:
             if absent := [name for name in task.names if name not in run.scores]:
                 lines.append(f"{run.mode}: without {', '.join(absent)}")
-    return "".join(f"- `{line}`\n" for line in lines)
+    return "".join([*(f"- `{line}`\n" for line in lines), *(f"- {line}\n" for line in (task.remarks if task else ()))])
 
 
 def plot(rows: list[dict], column: str, title: str, path: Path) -> None:
@@ -179,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
         columns = [name for name in rows[0] if name not in ("model", "mode", "source", *SPEED.values())]
         if not columns:
             raise BangError("none of these runs has a score")
-        column = args.quality or ("overall" if task else columns[0])
+        column = args.quality or ("overall" if task and task.overall else columns[0])
         if column not in columns:
             raise BangError(f"--quality {column}: there are {', '.join(columns)}")
         text = print_table(rows)

@@ -1,5 +1,7 @@
 """Dialogue with a persona (PersonaChat)."""
 
+from bang_plugin.evaluation import Options
+
 from .. import hub
 from ..recipe import FINE_TUNING, Recipe, decodings, fine_tuning_modes
 
@@ -24,6 +26,13 @@ RECIPE = Recipe(
     training=FINE_TUNING,
     modes=fine_tuning_modes(),
     decodings=decodings(longest=64),
-    metrics={"glge-bleu": ("glge_bleu_1", "glge_bleu_2"), "distinct": ("distinct_1", "distinct_2")},
+    metrics={
+        "glge-bleu": ("glge_bleu_1", "glge_bleu_2"),
+        "bleu": ("bleu_1", "bleu_2"),
+        "distinct": ("distinct_1", "distinct_2"),
+    },
+    judging=Options(tokenize="none"),
+    references_as_written=True,
+    tables=("dialogue", "dialogue_corpus"),
     processes=8,
 )

@@ -17,5 +17,6 @@ RECIPE = Recipe(
     modes=fine_tuning_modes(),
     decodings=decodings(longest=96),
     metrics={"rouge-155": ("rouge155_1", "rouge155_2", "rouge155_l")},
+    references_as_written=True,
     processes=8,
 )

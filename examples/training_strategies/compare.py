@@ -1,7 +1,7 @@
 """Every strategy against the base line, with the paired test that says what may be chance."""
 
 from bang_plugin.evaluation import Number, Options, count
-from bang_plugin.evaluation.significance import Bootstrap, paired_test
+from bang_plugin.evaluation.significance import Bootstrap, correct, paired_test
 
 from ..score import references
 from ..workspace import Workspace, read_lines
@@ -23,20 +23,25 @@ def error_rates(work: Workspace, strategies: list[str]) -> dict[tuple[str, str],
 
 def table(work: Workspace, strategies: list[str]) -> list[dict]:
     """A row per strategy: word error rates (percent), what they differ from the base line's (percentage points), and
-    the chance of a difference as large if both were equally good.
+    the chance of a difference as large if both were equally good, corrected for the number of tests in the table.
 
     It tells noise of the test words only. How far runs differ by their seed, ``seed_2`` has to tell.
     """
     numbers = error_rates(work, strategies)
+    tests = correct(
+        {
+            " ".join(key): paired_test(number, numbers[BASELINE, key[1]], Bootstrap())
+            for key, number in numbers.items()
+            if key[0] != BASELINE and (BASELINE, key[1]) in numbers
+        }
+    )
     rows = []
     for name in strategies:
         row: dict = {"strategy": name}
         for decoding in DECODINGS:
-            number, baseline = numbers.get((name, decoding)), numbers.get((BASELINE, decoding))
+            number, test = numbers.get((name, decoding)), tests.get(f"{name} {decoding}")
             row[f"{decoding.upper()} (%)"] = number.total() if number else ""
-            tested = number and baseline and name != BASELINE
-            comparison = paired_test(number, baseline, Bootstrap()) if tested else None
-            row[f"{decoding.upper()} against {BASELINE}"] = f"{comparison.difference:+.2f}" if tested else ""
-            row["p" if decoding == DECODINGS[0] else "p "] = f"{comparison.p:.3f}" if tested else ""
+            row[f"{decoding.upper()} against {BASELINE}"] = f"{test.difference:+.2f}" if test else ""
+            row["p (Holm)" if decoding == DECODINGS[0] else "p (Holm) "] = f"{test.corrected:.3f}" if test else ""
         rows.append(row)
     return rows

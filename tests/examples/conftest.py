@@ -57,6 +57,7 @@ def in_process(command, *arguments, gpus=0, output=None, visible=None):
 def fast(monkeypatch):
     for module in (prepare, train, generate, heads):
         monkeypatch.setattr(module, "fairseq", in_process)
+    monkeypatch.setattr(generate, "REPEATS", 1)
 
 
 def write_data(folder: Path, sizes=(60, 8, 10), words=8, vocabulary=WORDS) -> Path:
