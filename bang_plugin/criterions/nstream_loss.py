@@ -177,11 +177,11 @@ class NStreamLoss(FairseqCriterion):
         if mode == "nar":
             padding_before = real.cumsum(1).eq(0).sum(1)
             streams = empty_prefix_chain(model.decoder.first_position, padding_before, real.sum(1))
-            weight_of_stream, anchor_weight = None, None
+            weight_of_stream, anchor_weight, per_token = None, None, None
         else:
             weights = self.stream_weights[mode]
             every_chain = self.chain_lengths(sample, real, len(weights))
-            chains, anchor_weight = every_chain, None
+            chains, anchor_weight, per_token = every_chain, None, None
             if mode == "streams" and self.anchors and model.training:
                 chains, anchor_weight = self.pick_anchors(every_chain, sample, model)
             weight_of_stream = self._stream_weights_on(chains.device, mode)
@@ -189,8 +189,6 @@ class NStreamLoss(FairseqCriterion):
             if self.sentence_avg:
                 weight_of_sentence = weight_of_stream.cumsum(0)[every_chain].sum(1)
                 per_token = real.sum(1) / weight_of_sentence.masked_fill(weight_of_sentence == 0, torch.inf)
-                weight = per_token.unsqueeze(1).expand_as(chains)
-                anchor_weight = weight if anchor_weight is None else anchor_weight * weight
             streams = model.decoder.teacher_forcing(
                 inputs["prev_output_tokens"], chains, positions=inputs.get("positions"), extent=extent
             )
@@ -208,7 +206,9 @@ class NStreamLoss(FairseqCriterion):
         else:
             row_weight = weight_of_stream[stream]
         if anchor_weight is not None:
-            row_weight = row_weight * pick(anchor_weight.gather(1, streams.chain))
+            row_weight = row_weight * pick(torch.where(streams.element > 1, anchor_weight, 1.0))
+        if per_token is not None:
+            row_weight = row_weight * pick(per_token.unsqueeze(1).expand_as(streams.element))
         loss, nll, correct = chunked_cross_entropy(
             pick(features),
             model.decoder.embed_tokens.weight,
@@ -253,23 +253,22 @@ class NStreamLoss(FairseqCriterion):
         return remaining.clamp(max=longest)
 
     def pick_anchors(self, chains: Tensor, sample: dict[str, Any], model: BaseFairseqModel) -> tuple[Tensor, Tensor]:
-        """Keep ``--anchors`` random chains per sentence.
+        """Keep ``--anchors`` random chains per sentence whole, and of the others stream 1.
 
         Returns:
-            their lengths, 0 for the others, and the weights that make their sum an unbiased estimate of the sum over
-            all; ``(batch, tgt_len)`` each.
+            the chains, ``(batch, tgt_len)``, and the weight of their elements beyond stream 1, which makes their sum
+            an unbiased estimate of the sum over all, ``(batch, 1)``.
         """
-        exists = chains > 0
+        longer = chains > 1
         # the sentence numbers make the draw differ between workers
         key = coin("anchors", self.seed, model.num_updates, sample["id"].tolist())
         generator = torch.Generator().manual_seed(key % 2**63)
         order = (
-            torch.rand(chains.shape, generator=generator).to(chains.device, non_blocking=True).masked_fill(~exists, 2.0)
+            torch.rand(chains.shape, generator=generator).to(chains.device, non_blocking=True).masked_fill(~longer, 2.0)
         )
         rank = order.argsort(1).argsort(1)
-        total = exists.sum(1, keepdim=True)
-        weight = total / total.clamp(1, self.anchors)
-        return chains * (rank < self.anchors), weight.expand_as(chains)
+        total = longer.sum(1, keepdim=True)
+        return torch.where(rank < self.anchors, chains, chains.clamp(max=1)), total / total.clamp(1, self.anchors)
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

@@ -180,9 +180,10 @@ def test_gradients_of_backends(reference, batch, make_task, backend):
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-8, rtol=1e-8)
 
 
-def test_sampled_anchors_are_unbiased(model, batch, make_task):
-    full, size, _ = NStreamLoss(make_task(), ngram=3)(model, batch)
-    sampled = NStreamLoss(make_task(), ngram=3, anchors=2)
+@pytest.mark.parametrize("sentence_avg", [False, True])
+def test_sampled_anchors_are_unbiased(model, batch, make_task, sentence_avg):
+    full, size, _ = NStreamLoss(make_task(), ngram=3, sentence_avg=sentence_avg)(model, batch)
+    sampled = NStreamLoss(make_task(), ngram=3, anchors=2, sentence_avg=sentence_avg)
     model.train()
     for module in model.modules():  # without dropout, only the draw of the anchors is random
         if isinstance(module, FairseqDropout):
@@ -195,7 +196,8 @@ def test_sampled_anchors_are_unbiased(model, batch, make_task):
         model.set_num_updates(update)
         loss, sampled_size, log = sampled(model, batch)
         assert sampled_size == size
-        assert log["all_pairs"] < 30
+        # stream 1 stays at every slot, and two chains of each sentence whole
+        assert log["ar_pairs"] == batch["ntokens"] and log["stream3_pairs"] <= 2 * len(batch["target"])
         losses.append(loss.item())
     losses = torch.tensor(losses)
     assert losses.std() > 0
