@@ -101,13 +101,21 @@ FINE_TUNING = {
 BLOCK = 4  # tokens per block, and so the streams that training all modes at once needs
 
 
-def fine_tuning_modes(ar_epochs: int = 10, nar_epochs: int = 50) -> dict[str, Mode]:
-    """Training AR alone, NAR alone, and one checkpoint for all decodings (whose settings are this project's)."""
+def fine_tuning_modes(ar_updates: int, ar_epochs: int = 10, nar_epochs: int = 50) -> dict[str, Mode]:
+    """Training AR alone, NAR alone, and one checkpoint for all decodings (whose settings are this project's).
+
+    Args:
+        ar_updates: with which the one checkpoint begins, AR alone; about as many as ``ar_epochs`` have.
+        ar_epochs: of AR alone.
+        nar_epochs: of NAR alone, and of the one checkpoint.
+    """
     every = ("ar", "nar", "semi_nar", "adaptive", "speculative")
     return {
         "ar": Mode({"--nar-ratio": 0, "--max-epoch": ar_epochs}, ("ar",)),
         "nar": Mode({"--nar-ratio": 1, "--max-epoch": nar_epochs}, ("nar",)),
-        "all": Mode({"--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs}, every),
+        "all": Mode(
+            {"--ar-updates": ar_updates, "--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs}, every
+        ),
     }
 
 

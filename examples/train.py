@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from bang_plugin.errors import BangError
+from scripts.demo import AR_SHARE
 
 from .prepare import binarise
 from .recipe import Flags, Recipe, option_list
@@ -75,12 +76,15 @@ def _share(options: Flags, processes: int, workers: int) -> Flags | None:
 
 def training_options(recipe: Recipe, mode: str, args) -> list[str]:
     """fairseq-train's options; what the user gave after ``--`` comes last, and so wins."""
-    options = [{"--task": "bang", "--no-epoch-checkpoints": True}, recipe.training, recipe.modes[mode].options]
-    options.append(shared_batch({**recipe.training, **recipe.modes[mode].options}, recipe.processes, args.gpus))
+    settings = {**recipe.training, **recipe.modes[mode].options}
+    options = [{"--task": "bang", "--no-epoch-checkpoints": True}, settings]
+    options.append(shared_batch(settings, recipe.processes, args.gpus))
     if args.updates:
         length = {"--max-update": args.updates, "--max-epoch": None}
         if "polynomial_decay" in option_list(*options):
             length["--total-num-update"] = args.updates
+        if "--ar-updates" in settings:
+            length["--ar-updates"] = round(AR_SHARE * args.updates)
         options.append(length)
     if args.pretrained:
         options.append({"--load-from-pretrained-model": args.pretrained.resolve()})

@@ -24,7 +24,7 @@ RECIPE = Recipe(
         {"train": "train", "dev": "validation[:50%]", "test": "validation[50%:]"},
     ),
     training=FINE_TUNING,
-    modes=fine_tuning_modes(),
+    modes=fine_tuning_modes(ar_updates=7000),
     decodings=decodings(longest=64),
     metrics={
         "glge-bleu": ("glge_bleu_1", "glge_bleu_2"),

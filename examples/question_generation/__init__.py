@@ -38,7 +38,7 @@ RECIPE = Recipe(
     title="Question generation on SQuAD 1.1 (source: answer [SEP] passage).",
     source=source,
     training=FINE_TUNING,
-    modes=fine_tuning_modes(),
+    modes=fine_tuning_modes(ar_updates=5000),
     decodings=decodings(longest=64),
     metrics={"rouge-coco": ("rouge_coco_l",), "bleu": ("bleu_4",), "meteor": ("meteor15",)},
     judging=Options(tokenize="none", lowercase=True, mend="squad"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.tables import print_table
 from scripts import pronunciations
-from scripts.demo import TRAINING
+from scripts.demo import AR_SHARE, TRAINING
 
 from ..recipe import Mode, Recipe, decodings
 from ..workspace import read_lines, write_lines, write_text
@@ -43,11 +43,15 @@ RECIPE = Recipe(
     name="training_strategies",
     title="Learning-rate schedules, clipping, smoothing, dropout, joint and separate training, distillation.",
     source=source,
-    # the demo's, but in less time: one stream only (the cheapest), as much NAR as AR, and a shorter warm-up
+    # the demo's, but in less time: one stream only (the cheapest), as much NAR as AR, and a shorter warm-up; Adam as
+    # fairseq has it, and at a rate that suits the schedules that do not come down too
     training={
         **TRAINING,
         "--ngram": 1,
         "--nar-ratio": 0.5,
+        "--anchors": 0,
+        "--optimizer": "adam",
+        "--lr": 1e-3,
         "--warmup-updates": 100,
         "--max-update": UPDATES,
         "--total-num-update": UPDATES,
@@ -60,6 +64,7 @@ RECIPE = Recipe(
         # the base line again: how far two runs differ that differ in nothing
         "seed_2": joint(seed=2),
         "four_streams": joint(ngram=4),
+        "ar_first": joint(ngram=4, anchors=2, ar_updates=round(AR_SHARE * UPDATES)),
         "inverse_sqrt": joint(lr_scheduler="inverse_sqrt", total_num_update=None),
         "cosine": joint(lr_scheduler="cosine", total_num_update=None),
         "constant": joint(lr_scheduler="fixed", total_num_update=None),

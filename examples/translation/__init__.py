@@ -25,7 +25,7 @@ RECIPE = Recipe(
         "--max-source-positions": 256,
         "--max-target-positions": 256,
     },
-    modes=fine_tuning_modes(ar_epochs=40, nar_epochs=80),
+    modes=fine_tuning_modes(ar_updates=2400, ar_epochs=40, nar_epochs=80),
     decodings=decodings(longest=100),
     metrics={"bleu": ("bleu_4",), "exact": ("exact_match",)},
     pieces=8000,

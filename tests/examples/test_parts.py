@@ -163,6 +163,17 @@ def test_options_reach_fairseq():
     assert "--max-update 7" in trial and "--max-epoch" not in trial and trial.endswith("--lr 1")
 
 
+@pytest.mark.parametrize("module", [*PAPER, translation], ids=lambda module: module.RECIPE.name)
+def test_one_checkpoint_for_all_begins_with_ar(module):
+    def ar_updates(mode, *argv):
+        given = training_options(module.RECIPE, mode, driver.parse(module.RECIPE, ["train", *argv]))
+        return int(given[given.index("--ar-updates") + 1]) if "--ar-updates" in given else None
+
+    assert ar_updates("all", "--gpus", "1") >= 2000
+    assert ar_updates("all", "--gpus", "1", "--updates", "500") == 200  # a trial has both phases too
+    assert ar_updates("ar") is None and ar_updates("nar", "--updates", "500") is None
+
+
 @pytest.mark.parametrize("gpus", [0, 1, 2, 3, 5, 6, 7, 8, 16, 48])
 def test_any_number_of_gpus_shares_the_same_batch(gpus):
     recipe = question_generation.RECIPE

@@ -16,10 +16,11 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
 from bang_plugin.models.bang import PRESETS, BangModel
+from examples import question_generation
 from examples.pretraining.recipes import PRESETS as PRETRAINING
 from examples.pretraining.recipes import SPANS
-from examples.recipe import FINE_TUNING, fine_tuning_modes, option_list
-from scripts.demo import TRAINING
+from examples.recipe import FINE_TUNING, option_list
+from scripts import demo
 from tests.command_line import PLUGIN, fairseq, hypotheses
 from tests.conftest import build_task
 from tests.reliability.processes import Command
@@ -108,8 +109,8 @@ def test_checkpoint_of_a_preset_loads(toy_data, tmp_path):
 
 
 TYPED = {
-    "demo": (["--cpu", "--no-epoch-checkpoints"], {**TRAINING, "--task": "bang", "--total-num-update": 4500}),
-    "fine_tuning": ([], {**FINE_TUNING, **fine_tuning_modes()["all"].options, "--task": "bang"}),
+    "demo": (["--cpu", "--no-epoch-checkpoints"], {**demo.TRAINING, **demo.schedule(demo.UPDATES), "--task": "bang"}),
+    "fine_tuning": ([], {**FINE_TUNING, **question_generation.RECIPE.modes["all"].options, "--task": "bang"}),
     "pretraining": (["--bf16"], {**PRETRAINING["base"].model, **PRETRAINING["base"].pretraining, **SPANS}),
 }
 

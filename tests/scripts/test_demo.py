@@ -1,5 +1,6 @@
 """The demo in a terminal: Ctrl-C, going on, and what it shows."""
 
+import json
 import os
 import pty
 import select
@@ -10,6 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+
+from examples.recipe import option_list
+from scripts import demo
+from tests.command_line import fairseq
 
 INTERRUPT = b"\x03"  # Ctrl-C: the terminal turns it into SIGINT for every process that runs in it
 TINY = ["--updates", 12, "--most", 40]
@@ -55,10 +60,10 @@ class Terminal:
 
 
 def test_ctrl_c_is_one_line_and_leaves_no_half_data(tmp_path):
-    demo = Terminal(tmp_path)
-    demo.read(until="1/3")
-    demo.type(INTERRUPT)
-    status, text = demo.end()
+    terminal = Terminal(tmp_path)
+    terminal.read(until="1/3")
+    terminal.type(INTERRUPT)
+    status, text = terminal.end()
     assert status == 130
     # the terminal shows ^C on the step's line or on one of its own, as it comes
     *shown, line = text.splitlines()
@@ -71,17 +76,27 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_data(tmp_path):
 def test_training_goes_on_after_ctrl_c(tmp_path):
     """A bar, one line for Ctrl-C, and from there on at the next start; fairseq's own lines only when asked for."""
     options = ["--most", 3000, "--updates", 400]
-    demo = Terminal(tmp_path, *options)
-    demo.read(until="25/400")
+    terminal = Terminal(tmp_path, *options)
+    terminal.read(until="25/400")
     while not (tmp_path / "checkpoint_last.pt").exists():
         time.sleep(0.1)
-    demo.type(INTERRUPT)
-    status, text = demo.end()
+    terminal.type(INTERRUPT)
+    status, text = terminal.end()
     assert status == 130 and "interrupted: the same command goes on" in text.splitlines()[-1]
     assert "INFO" not in text and "Traceback" not in text
 
-    demo = Terminal(tmp_path, *options, "--verbose")
-    text = demo.read(until="Loaded checkpoint")
-    demo.type(INTERRUPT)
-    assert demo.end()[0] == 130
+    terminal = Terminal(tmp_path, *options, "--verbose")
+    text = terminal.read(until="Loaded checkpoint")
+    terminal.type(INTERRUPT)
+    assert terminal.end()[0] == 130
     assert "1/3" not in text and "INFO" in text
+
+
+def test_trains_ar_first(toy_data, caplog):
+    """fairseq takes the demo's options, in any number of updates: AR alone, then everything."""
+    caplog.set_level("INFO")
+    options = option_list({**demo.TRAINING, **demo.schedule(10), "--log-interval": 1, "--log-format": "json"})
+    fairseq("train", toy_data / "bin", "--task", "bang", "--cpu", *options, "--disable-validation", "--no-save")
+    lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "train_inner"]
+    assert [line["phase"] for line in lines] == ["1"] * 4 + ["2"] * 6
+    assert {"stream4_nll", "nar_nll"} <= set().union(*lines)
