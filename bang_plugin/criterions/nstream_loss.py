@@ -43,7 +43,10 @@ class NStreamLossConfig(FairseqDataclass):
     )
     anchors: int = field(
         default=0,
-        metadata={"help": "train the chains of this many random anchors per sentence instead of all (0); unbiased"},
+        metadata={
+            "help": "train streams 2 … ngram after this many random places per sentence instead of all (0), stream 1 "
+            "after all; unbiased"
+        },
     )
     sentence_avg: bool = II("optimization.sentence_avg")
     seed: int = II("common.seed")
