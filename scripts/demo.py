@@ -33,10 +33,13 @@ TRAINING = {
     "--attention-dropout": 0,
     "--activation-dropout": 0,
     "--criterion": "nstream_loss",
-    # after AR alone: NAR in half the updates; in the others AR and the blocks after two places of each word
+    # what follows AR alone: NAR, and in somewhat more updates AR with a block after one place of each word
     "--ngram": 4,
-    "--nar-ratio": 0.5,
-    "--anchors": 2,
+    "--nar-ratio": 0.45,
+    "--anchors": 1,
+    "--stream-weights": "3,1,1,1",
+    # of short sequences the dense mask hides little
+    "--attention-backend": "dense",
     "--optimizer": "torch_adamw",
     "--adam-betas": "(0.9, 0.98)",
     "--clip-norm": 1.0,
@@ -48,7 +51,7 @@ TRAINING = {
     "--seed": 1,
 }
 
-UPDATES = 7000
+UPDATES = 6750
 AR_SHARE = 0.4  # of the updates train AR alone, the first ones: cheap, and streams and NAR build on it
 SAVE_INTERVAL = 1500  # updates
 
