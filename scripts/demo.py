@@ -51,7 +51,7 @@ TRAINING = {
     "--seed": 1,
 }
 
-UPDATES = 6750
+UPDATES = 7000
 AR_SHARE = 0.4  # of the updates train AR alone, the first ones: cheap, and streams and NAR build on it
 SAVE_INTERVAL = 1500  # updates
 
