@@ -96,7 +96,8 @@ def installed(tmp_path_factory):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(site), str(source)], check=True, cwd=folder)
     for name in ("fairseq", "fairseq_cli"):
-        (site / name).symlink_to(Path(options.__file__).parents[1] / name)
+        # its files are links, but not its folders: fairseq looks for --user-dir beside its own
+        shutil.copytree(Path(options.__file__).parents[1] / name, site / name, copy_function=os.symlink)
     path = os.pathsep.join([str(site / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, "PYTHONPATH": str(site), "PATH": path}
 

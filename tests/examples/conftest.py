@@ -5,7 +5,6 @@ import io
 import logging
 import random
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from fairseq import checkpoint_utils
@@ -44,8 +43,7 @@ def in_process(command, *arguments, gpus=0, output=None, visible=None):
     plugin = arguments[arguments.index("--user-dir") + 1] if "--user-dir" in arguments else command_line.PLUGIN
     vars(checkpoint_utils.save_checkpoint).pop("best", None)  # fairseq remembers it from the last training
     try:
-        with mock.patch.object(command_line, "PLUGIN", plugin):
-            written = command_line.fairseq(command, *arguments)
+        written = command_line.fairseq(command, *arguments, user_dir=plugin)
         gc.collect()  # the totals are logged when a generator goes away, as they are where a process ends
     finally:
         logging.getLogger().removeHandler(handler)
