@@ -1,117 +1,95 @@
-"""How far the look-ahead search reads ahead: as asked for, or as it pays where it runs."""
+"""How far the look-ahead search reads ahead: as asked for, or as has paid where it runs."""
 
 import time
-import weakref
-from typing import Any, Dict, List, NamedTuple, Optional
-
-import torch
+from typing import Dict, List, Optional
 
 from .tree import Growth
 
-# Rows of a tree for each beam, and the share of steps that need a pass, as on a model of spelling: 4 beams, blocks of
-# 4. It is higher where guesses are harder, which shows as sentences are written; who hopes too little never finds out.
-_PRIOR_STEPS = 100
-# Python's time for each tree in a pass, seconds
-_BOOKKEEPING = 5e-4
-# expected gain from which a tree is read at all
-_WORTHWHILE = 0.95
-
-
-class PassCost(NamedTuple):
-    """Time of a decoder pass, in seconds: ``fixed`` and ``row`` for each of its rows."""
-
-    fixed: float
-    row: float
+# share of the time that may be lost by trying what is not the fastest as far as is known
+_TRIALS = 0.03
+# weight of what was known of a size when it is used again: it counts some twenty batches
+_MEMORY = 0.95
 
 
 class _Size:
-    """One size of a tree and what is known of it."""
+    """Nothing or a tree, and the time of a step of the search with it."""
 
-    def __init__(self, growth: Growth, rows: float, share: float):
-        self.growth, self.rows = growth, rows
-        self.steps, self.passes = float(_PRIOR_STEPS), share * _PRIOR_STEPS
+    def __init__(self, growth: Optional[Growth]):
+        self.growth = growth
+        self.batches, self.seconds, self.steps = 0, 0.0, 0.0
 
-    def seconds(self, cost: PassCost, sentences: int) -> float:
-        """Expected time of a step of the search."""
-        share = min(self.passes / self.steps, 1.0)
-        some = 1 - (1 - share) ** sentences
-        return some * cost.fixed + share * sentences * (cost.row * self.rows + _BOOKKEEPING)
+    @property
+    def rate(self) -> float:
+        """Seconds of a step."""
+        return self.seconds / self.steps
+
+    def note(self, seconds: float, steps: int) -> None:
+        """What a batch took. The first one counts until there is another: libraries prepare themselves in it."""
+        memory = _MEMORY if self.batches > 1 else 0.0
+        self.seconds = memory * self.seconds + seconds
+        self.steps = memory * self.steps + steps
+        self.batches += 1
+
+
+class _Race:
+    """The sizes and what is known of them for batches of about as many sentences."""
+
+    def __init__(self, trees: List[Growth]):
+        self.sizes = [_Size(growth) for growth in (None, *trees)]
+        self.spent = self.lost = 0.0
+
+    def best(self) -> _Size:
+        """The fastest; before anything is known, not to read ahead."""
+        return min((size for size in self.sizes if size.batches), key=lambda size: size.rate, default=self.sizes[0])
+
+    def choose(self, sentences: int) -> _Size:
+        """The fastest, or one that has not been tried for longest if that costs little beside what has been spent."""
+        best = self.best()
+        if best.batches < 2:
+            return best
+        other = min((size for size in self.sizes if size is not best), key=lambda size: size.batches)
+        # of a tree nothing is known at first; the more sentences, the less its rows are free
+        more = other.rate / best.rate - 1 if other.batches else sentences / (sentences + 1)
+        expected = more * self.spent / sum(size.batches for size in self.sizes)
+        return other if self.lost + expected <= _TRIALS * self.spent else best
+
+    def note(self, size: _Size, seconds: float, steps: int) -> None:
+        """What a batch took."""
+        best = self.best()
+        if size is not best:
+            self.lost = max(self.lost + seconds - steps * best.rate, 0.0)
+        self.spent += seconds
+        size.note(seconds, steps)
 
 
 class DraftSize:
     """Chooses the size of the trees of a batch.
 
     Args:
-        models: an ensemble.
         beams: of the search.
-        width: most prefixes of one length that a pass reads ahead; None: whatever is expected to be fastest, which may
-            be not to read ahead.
+        width: most prefixes of one length that a pass reads ahead; None: whatever has been fastest, which may be not
+            to read ahead.
         depth: most tokens of a branch.
         longest: most tokens of a prefix.
     """
 
-    def __init__(self, models: List[Any], beams: int, width: Optional[int], depth: int, longest: int):
-        self.models, self.beams = models, beams
+    def __init__(self, beams: int, width: Optional[int], depth: int, longest: int):
         self.fixed = Growth(width, depth, longest, beams) if width else None
-        self.sizes = [
-            _Size(Growth(beams, depth, longest, 0), 7 * beams, 0.58),
-            _Size(Growth(2 * beams, depth, longest, beams), 18 * beams, 0.46),
-        ]
+        self.trees = [Growth(beams, depth, longest, 0), Growth(2 * beams, depth, longest, beams)]
+        self.races: Dict[int, _Race] = {}
 
-    def choose(self, sentences: int) -> Optional[Growth]:
-        """For a batch of so many; None: do not read ahead."""
+    def start(self, sentences: int, cuda: bool) -> Optional[Growth]:
+        """For a batch of so many, whose time runs from here; None: do not read ahead."""
         if self.fixed:
             return self.fixed
-        cost = pass_cost(self.models)
-        best = min(self.sizes, key=lambda size: size.seconds(cost, sentences))
-        plain = cost.fixed + cost.row * 2 * self.beams * sentences
-        return best.growth if best.seconds(cost, sentences) < _WORTHWHILE * plain else None
+        self.race = self.races.setdefault(sentences.bit_length(), _Race(self.trees))
+        self.size = self.race.choose(sentences)
+        # what other processes take changes nothing on a CPU; a search waits for a GPU in each step anyway
+        self.clock = time.perf_counter if cuda else time.thread_time
+        self.started = self.clock()
+        return self.size.growth
 
-    def note(self, growth: Growth, steps: int, passes: int) -> None:
-        """What a batch has taken, summed over its sentences."""
-        for size in self.sizes:
-            if size.growth == growth:
-                size.steps += steps
-                size.passes += passes
-
-
-_MEASURED: "weakref.WeakKeyDictionary[Any, PassCost]" = weakref.WeakKeyDictionary()
-
-
-def pass_cost(models: List[Any]) -> PassCost:
-    """Time of a pass of all models together, measured when a model is first asked about."""
-    for model in models:
-        if model not in _MEASURED:
-            _MEASURED[model] = _measure(model)
-    costs = [_MEASURED[model] for model in models]
-    return PassCost(sum(cost.fixed for cost in costs), sum(cost.row for cost in costs))
-
-
-def _measure(model: Any, few: int = 4, many: int = 32, rounds: int = 6) -> PassCost:
-    """By passes over few and many tokens in turn, with a mask behind each: the shortest of each count."""
-    _seconds(model, many)
-    short, long = (min(times) for times in zip(*((_seconds(model, few), _seconds(model, many)) for _ in range(rounds))))
-    row = max(long - short, 0.0) / (2 * (many - few))
-    return PassCost(max(short - 2 * few * row, 0.0), row)
-
-
-@torch.no_grad()
-def _seconds(model: Any, tokens: int) -> float:
-    decoder = model.decoder
-    embedding = decoder.embed_tokens.weight
-    prefix = torch.full((1, tokens), decoder.padding_idx + 1, device=embedding.device)
-    memory = embedding.new_zeros(16, 1, model.cfg.encoder_embed_dim)
-    encoder_out: Dict[str, Any] = {"encoder_out": [memory], "encoder_padding_mask": []}
-    cache = decoder.new_cache(1)
-    streams = cache.plan(tokens, 1, verify=True)
-    passes, started = decoder.num_passes, _now(embedding)
-    decoder.output_layer(decoder.rows(prefix, streams, encoder_out, cache, skip=tokens)).float().log_softmax(-1)
-    decoder.num_passes = passes
-    return _now(embedding) - started
-
-
-def _now(tensor: torch.Tensor) -> float:
-    if not tensor.is_cuda:
-        return time.thread_time()  # other processes do not change what pays
-    torch.cuda.synchronize(tensor.device)
-    return time.perf_counter()
+    def stop(self, steps: int) -> None:
+        """The batch has been written, in so many steps of the search."""
+        if not self.fixed and steps:
+            self.race.note(self.size, self.clock() - self.started, steps)

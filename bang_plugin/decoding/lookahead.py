@@ -19,7 +19,7 @@ from .options import asks, build_block_generator, check_models
 from .registry import LOOP_OPTIONS, GeneratorRequest, register_decoding
 from .speculative import speculative
 from .stats import standard_observers
-from .tree import Growth, Node, Tree, tree_rows
+from .tree import Growth, Node, Tree, rounded, tree_rows
 
 # the loop of one greedy beam has these too
 _GREEDY_OPTIONS = {"beam", "nbest", *LOOP_OPTIONS}
@@ -77,14 +77,13 @@ class LookaheadSearch(BeamSearch):
 
     def _generate(self, sample: Dict[str, Any], *args: Any, **options: Any) -> List[List[Dict[str, Any]]]:
         results: List[List[Dict[str, Any]]] = super()._generate(sample, *args, **options)
+        self.model.size.stop(self.model.steps)
         reader = self.model.reader
         if reader is None:
             return results
         for hypotheses, tree in zip(results, reader.all_trees):
             for hypothesis in hypotheses:
                 hypothesis.update(passes=tree.passes, proposed=tree.read, kept=tree.asked)
-        steps = sum(max(len(h["tokens"]) for h in hypotheses) for hypotheses in results if hypotheses)
-        self.model.size.note(reader.growth, steps, sum(tree.passes for tree in reader.all_trees))
         self.model.reader = None
         return results
 
@@ -96,19 +95,22 @@ class LookaheadModel(EnsembleModel):
 
     Attributes:
         size: how far it reads ahead.
-        reader: of the batch that is being written; None if nothing is read ahead.
+        steps: of the search, in the batch that is being written.
+        reader: of that batch; None if nothing is read ahead.
     """
 
     def __init__(self, models: List[Any], dictionary: Any, beams: int, width: Optional[int], depth: int):
         super().__init__(models)
-        self.size = DraftSize(models, beams, width, depth, self.max_decoder_positions())
+        self.size = DraftSize(beams, width, depth, self.max_decoder_positions())
         self.never = {dictionary.pad(), dictionary.eos()}
+        self.steps = 0
         self.reader: Optional[Reader] = None
 
     def forward_encoder(self, net_input: Dict[str, Tensor]) -> Any:
         """What fairseq's search hands on to the other methods."""
         encoder_outs = super().forward_encoder(net_input)
-        growth = self.size.choose(len(net_input["src_tokens"]))
+        source, self.steps = net_input["src_tokens"], 0
+        growth = self.size.start(len(source), source.is_cuda)
         self.reader = Reader(list(self.models), encoder_outs, growth, self.never) if growth else None
         return self.reader or encoder_outs
 
@@ -128,6 +130,7 @@ class LookaheadModel(EnsembleModel):
         self, tokens: Tensor, encoder_outs: Any, incremental_states: Any, temperature: float = 1.0
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """Log-probabilities of what follows each row of ``tokens``; no attention weights."""
+        self.steps += 1
         if isinstance(encoder_outs, Reader):
             return encoder_outs.answer(tokens, temperature), None
         plain: Tuple[Tensor, Optional[Tensor]] = super().forward_decoder(
@@ -155,6 +158,7 @@ class Reader:
         sentences = encoder_outs[0]["encoder_out"][0].size(1)
         self.caches = [model.decoder.new_cache(sentences) for model in models]
         self.trees = self.all_trees = [Tree() for _ in range(sentences)]
+        self.hidden = [m.decoder.embed_tokens.weight.new_empty(0, m.decoder.embed_tokens.embedding_dim) for m in models]
         self.beams = 1
 
     def follow(self, order: Tensor) -> None:
@@ -172,17 +176,63 @@ class Reader:
 
     def answer(self, tokens: Tensor, temperature: float) -> Tensor:
         """Log-probabilities of what follows ``tokens`` ``(sentences x beams, n)``: ``(sentences x beams, vocab)``."""
-        prefixes = tokens.cpu().numpy().astype(np.int32)
-        keys = [[row.tobytes() for row in rows] for rows in prefixes.reshape(len(self.trees), self.beams, -1)]
-        lacking = [i for i, tree in enumerate(self.trees) if not tree.has(keys[i])]
+        prefixes = tokens.cpu().numpy().astype(np.int32).reshape(len(self.trees), self.beams, -1)
+        keys = [[row.tobytes() for row in rows] for rows in prefixes]
+        found = [tree.find(asked) for tree, asked in zip(self.trees, keys)]
+        lacking = [i for i, nodes in enumerate(found) if nodes is None]
         if lacking:
             for tree, asked in zip(self.trees, keys):
                 tree.prune(asked)
             self._drop_dead_slots()
-            self._read(lacking, [self.trees[i].grow(keys[i], self.growth) for i in lacking], temperature)
-        return _collect([tree.nodes[key] for tree, asked in zip(self.trees, keys) for key in asked])
+            self._judge([self.trees[i] for i in lacking], temperature)
+            self._forget(prefixes.shape[2] - 1)
+            self._read(lacking, [self.trees[i].grow(keys[i], self.growth, self.never) for i in lacking])
+            for i in lacking:
+                found[i] = [self.trees[i].nodes[key] for key in keys[i]]
+        return self._lprobs([node.row for nodes in found if nodes for node in nodes], temperature)
 
-    def _read(self, lacking: List[int], new: List[List[Node]], temperature: float) -> None:
+    def _lprobs(self, rows: List[int], temperature: float) -> Tensor:
+        """Log-probabilities of the masks whose hidden states are the ``rows`` of those that are kept."""
+        index = _sent(rows, self.hidden[0].device)
+        lprobs = []
+        for model, hidden in zip(self.models, self.hidden):
+            logits = model.decoder.output_layer(hidden.index_select(0, index)).div_(temperature)
+            lprobs.append(logits.log_softmax(-1, dtype=torch.float32))
+        return lprobs[0] if len(lprobs) == 1 else torch.stack(lprobs).logsumexp(0) - math.log(len(lprobs))
+
+    def _judge(self, trees: List[Tree], temperature: float) -> None:
+        """Candidates of the prefixes that have been read and are still of use."""
+        nodes = [node for tree in trees for node in tree.nodes.values() if not node.judged]
+        if not nodes:
+            return
+        rows = [node.row + j for node in nodes for j in range(node.chain)]
+        lprobs = self._lprobs(rows + [0] * (rounded(len(rows), 8) - len(rows)), temperature)
+        best, tokens = lprobs.topk(min(self.growth.width + len(self.never), lprobs.size(1)), dim=-1)
+        if best.is_cuda:
+            best, tokens = torch.stack(
+                [best.double(), tokens.double()]
+            ).cpu()  # the one time that a pass waits for a GPU
+        candidates = list(zip(best.tolist(), tokens.long().tolist()))
+        first = 0
+        for node in nodes:
+            node.judge(candidates[first : first + node.chain])
+            first += node.chain
+
+    def _forget(self, depth: int) -> None:
+        """Keep hidden states of what may still be asked for or has not been judged, where ``depth`` is asked for."""
+        kept: List[int] = []
+        for tree in self.trees:
+            for node in tree.nodes.values():
+                if node.row < 0:
+                    continue
+                first, count = node.row, 1 if node.judged else node.chain
+                node.row = -1 if node.judged and node.depth < depth else len(kept)
+                if node.row >= 0:
+                    kept.extend(range(first, first + count))
+        index = _sent(kept, self.caches[0].lengths.device)
+        self.hidden = [hidden.index_select(0, index) for hidden in self.hidden]
+
+    def _read(self, lacking: List[int], new: List[List[Node]]) -> None:
         """One decoder pass over ``new`` prefixes of the sentences ``lacking``."""
         trees = [self.trees[i] for i in lacking]
         counts = np.zeros(len(self.trees), int)
@@ -191,33 +241,22 @@ class Reader:
         rows = TreeRows(*(x.to(device, non_blocking=True) for x in tree_rows(trees, new, self.caches[0].longest)))
         sentences = _sent(lacking, device) if len(lacking) < len(self.trees) else None
         advance = _sent(counts, device)
-        lprobs = []
-        for model, encoder_out, cache in zip(self.models, self.encoder_outs, self.caches):
+        for i, (model, encoder_out, cache) in enumerate(zip(self.models, self.encoder_outs, self.caches)):
             if sentences is not None:  # what else there is has become the cache's
                 padding = encoder_out["encoder_padding_mask"]
                 encoder_out = {**encoder_out, "encoder_padding_mask": [mask[sentences] for mask in padding]}
                 encoder_out.pop("source_mask", None)
             streams = cache.plan_tree(rows, sentences)
-            hidden = model.decoder.rows(rows.tokens, streams, encoder_out, cache, skip=rows.tokens.size(1))
-            logits = model.decoder.output_layer(hidden.flatten(0, 1)[rows.places]).div_(temperature)
-            lprobs.append(logits.log_softmax(-1, dtype=torch.float32))
+            hidden = model.decoder.rows(rows.tokens, streams, encoder_out, cache, skip=rows.tokens.size(1)).flatten(
+                0, 1
+            )
+            if len(rows.places) < len(hidden):
+                hidden = hidden[rows.places]
+            self.hidden[i] = torch.cat([self.hidden[i], hidden])
             cache.advance(advance, counts)
-        mean = lprobs[0] if len(lprobs) == 1 else torch.stack(lprobs).logsumexp(0) - math.log(len(lprobs))
-        self._note(trees, new, mean)
-
-    def _note(self, trees: List[Tree], new: List[List[Node]], lprobs: Tensor) -> None:
-        """``lprobs``: of the masks of each node's chain, one node after another, ``(masks, vocab)``."""
-        best, tokens = lprobs.topk(min(self.growth.width + len(self.never), lprobs.size(1)), dim=-1)
-        best, tokens = torch.stack([best, tokens.float()]).tolist()  # the one time that a pass waits for a GPU
-        candidates = [[(p, int(t)) for p, t in zip(*of_mask) if t not in self.never] for of_mask in zip(best, tokens)]
-        first = 0
+        row = len(self.hidden[0]) - len(rows.places)
         for tree, nodes in zip(trees, new):
-            own = []
-            for node in nodes:
-                node.answer = lprobs, first
-                own.append(candidates[first : first + node.chain])
-                first += node.chain
-            tree.add(nodes, own)
+            row = tree.add(nodes, row)
 
     def _drop_dead_slots(self) -> None:
         """Give back slots as soon as more than half of them are of no use any more."""
@@ -233,13 +272,4 @@ class Reader:
 
 def _sent(values: Any, device: torch.device) -> Tensor:
     """Whole numbers on a device, which is not waited for."""
-    return torch.from_numpy(np.asarray(values)).to(device, non_blocking=True)
-
-
-def _collect(nodes: List[Node]) -> Tensor:
-    """What has been read behind each node, ``(nodes, vocab)``, as a new tensor."""
-    answers = [node.answer for node in nodes if node.answer is not None]
-    memory = answers[0][0]
-    if all(other is memory for other, _ in answers):
-        return memory.index_select(0, _sent([row for _, row in answers], memory.device))
-    return torch.stack([memory[row] for memory, row in answers])
+    return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(device, non_blocking=True)

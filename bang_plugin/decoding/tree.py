@@ -1,16 +1,16 @@
 """What has been read of a sentence: a tree of prefixes, and which others to read with the next pass."""
 
+import math
 import sys
-from heapq import nlargest
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 import torch
 
 from ..modules.streams import TreeRows
 
-# what may follow, best first: (log-probability, token)
-Candidates = List[Tuple[float, int]]
+# what may follow, best first: log-probabilities and tokens
+Candidates = Tuple[List[float], List[int]]
 
 
 class Growth(NamedTuple):
@@ -41,23 +41,26 @@ class Node:
         candidates: for each place after it, what may stand there. What is not known from its own chain is from those
             of the prefixes that it continues.
         slot: its place in the cache; None as long as it has not been read.
-        answer: tensor and row where its log-probabilities are.
+        row: of the first mask's hidden state, where such are kept; -1 if it is not kept.
+        judged: whether its candidates are its own chain's.
         asked: whether the search has asked for it.
     """
 
-    __slots__ = ("key", "token", "parent", "depth", "score", "chain", "candidates", "slot", "answer", "asked")
+    __slots__ = ("key", "token", "parent", "depth", "score", "chain", "candidates", "slot", "row", "judged", "asked")
 
     def __init__(self, key: bytes, token: int, parent: Optional["Node"], score: float, chain: int):
         self.key, self.token, self.parent, self.score, self.chain = key, token, parent, score, chain
         self.depth: int = parent.depth + 1 if parent else 0
         self.candidates: List[Candidates] = parent.candidates[1:] if parent else []
         self.slot: Optional[int] = None
-        self.answer: Optional[Tuple[torch.Tensor, int]] = None
-        self.asked = False
+        self.row = -1
+        self.judged = self.asked = False
 
-    def child(self, token: int) -> bytes:
-        """Key of the prefix with one more token."""
-        return self.key + token.to_bytes(4, sys.byteorder)
+    def judge(self, own: List[Candidates]) -> None:
+        """Take note of the candidates of its chain; those that it continues have done so."""
+        self.score = _score(self.parent, self.token)
+        self.candidates = own + (self.parent.candidates[1 + len(own) :] if self.parent else [])
+        self.judged = True
 
 
 class Tree:
@@ -74,34 +77,33 @@ class Tree:
         self.slot_depths: List[int] = []
         self.passes = self.read = self.asked = 0
 
-    def has(self, keys: List[bytes]) -> bool:
-        """Whether all of these prefixes, which the search asks for, have been read."""
-        nodes = [self.nodes.get(key) for key in keys]
-        for node in nodes:
-            if node is not None and not node.asked:
-                node.asked = True
-                self.asked += 1
-        return None not in nodes
+    def find(self, keys: List[bytes]) -> Optional[List[Node]]:
+        """These prefixes, which the search asks for; None unless all of them have been read."""
+        found = []
+        for key in keys:
+            node = self.nodes.get(key)
+            if node is not None:
+                found.append(node)
+                if not node.asked:
+                    node.asked = True
+                    self.asked += 1
+        return found if len(found) == len(keys) else None
 
-    def grow(self, keys: List[bytes], growth: Growth) -> List[Node]:
-        """Prefixes to read in the next pass, each behind the one that it continues.
+    def grow(self, keys: List[bytes], growth: Growth, never: Set[int]) -> List[Node]:
+        """Read more with the next pass: the new prefixes, each behind the one that it continues.
 
         Args:
             keys: what the search asks for, all of one length.
             growth: how far to read ahead of it.
+            never: tokens that nothing is read behind.
         """
         level = [self.nodes.get(key) or self._missing(key, growth.depth) for key in dict.fromkeys(keys)]
         new = [node for node in level if node.slot is None]
         for _ in range(min(growth.depth, growth.longest - level[0].depth) - 1):
-            guesses = (
-                (node.score + logprob, i, token)
-                for i, node in enumerate(level)
-                if node.candidates
-                for logprob, token in node.candidates[0]
-            )
+            guesses = _guesses(level, growth.width, never)
             parents, level = level, []
-            for score, i, token in nlargest(growth.width, guesses):
-                key = parents[i].child(token)
+            for score, i, token in guesses:
+                key = parents[i].key + token.to_bytes(4, sys.byteorder)
                 node = self.nodes.get(key)
                 if node is None:
                     chain = growth.depth if len(level) < growth.chains else 1
@@ -119,14 +121,14 @@ class Tree:
         self.asked += 1
         return node
 
-    def add(self, new: List[Node], candidates: List[List[Candidates]]) -> None:
-        """Note what a pass has read of ``new``: for each, the candidates that its chain gives."""
-        for node, own in zip(new, candidates):
-            node.score = _score(node.parent, node.token)
-            node.candidates = own + node.candidates[len(own) :]
-            node.slot = len(self.slot_depths)
+    def add(self, new: List[Node], row: int) -> int:
+        """Note what a pass has read: hidden states of the masks from ``row`` on. Returns the row behind them."""
+        for node in new:
+            node.slot, node.row = len(self.slot_depths), row
+            row += node.chain
             self.slot_depths.append(node.depth)
             self.nodes[node.key] = node
+        return row
 
     def prune(self, keys: List[bytes]) -> None:
         """Forget what neither begins nor continues the prefixes that the search asks for now."""
@@ -151,19 +153,33 @@ class Tree:
         return used
 
 
+def _guesses(level: List[Node], width: int, never: Set[int]) -> List[Tuple[float, int, int]]:
+    """What may follow the prefixes ``level``, the ``width`` best first: score, number of the prefix, token."""
+    best: List[Tuple[float, int, int]] = []
+    for i, node in enumerate(level):
+        least = best[-1][0] if len(best) == width else -math.inf
+        for logprob, token in zip(*node.candidates[0]) if node.candidates else ():
+            if node.score + logprob <= least:
+                break
+            if token not in never:
+                best.append((node.score + logprob, i, token))
+        best = sorted(best, reverse=True)[:width]
+    return best
+
+
 def _score(parent: Optional[Node], token: int) -> float:
     """Log-probability of the prefix ``parent`` and a token."""
     if parent is None:
         return 0.0
-    known = dict((token, logprob) for logprob, token in parent.candidates[0])
+    logprobs, tokens = parent.candidates[0]
     # a token that is not among the best may be as good as the last of them at most
-    return parent.score + known.get(token, min(known.values(), default=0.0))
+    return parent.score + logprobs[tokens.index(token) if token in tokens else -1]
 
 
 def tree_rows(trees: List[Tree], new: List[List[Node]], slots: int) -> TreeRows:
     """Rows of the ``new`` nodes of each tree, those of smaller ones filled up; ``slots``: most of them in use."""
-    bsz, n = len(trees), max(map(len, new))
-    chain_len = max(sum(node.chain for node in nodes) for nodes in new)
+    bsz, n = len(trees), rounded(max(map(len, new)), 4)
+    chain_len = rounded(max(sum(node.chain for node in nodes) for nodes in new), 8)
     tokens, depths = np.zeros((2, bsz, n), int)
     chain, element = np.zeros((2, bsz, chain_len), int)
     slot_depths = np.zeros((bsz, slots + n), int)
@@ -189,15 +205,20 @@ def tree_rows(trees: List[Tree], new: List[List[Node]], slots: int) -> TreeRows:
     return TreeRows(**{name: torch.from_numpy(part) for name, part in parts.items()})
 
 
+def rounded(count: int, step: int) -> int:
+    """``count`` or a little more: oneDNN prepares for each new number of rows, which takes longer than a product."""
+    return -(-count // step) * step
+
+
 def _see(seen: np.ndarray, nodes: List[Node], taken: int) -> None:
     """Mark in ``seen`` ``(rows, slots)`` what each of ``nodes`` sees, whose slots come behind the ``taken`` ones."""
-    rows: Dict[int, int] = {}
+    rows: Dict[bytes, int] = {}
     for i, node in enumerate(nodes):
-        parent = node.parent
-        while parent is not None and id(parent) not in rows:
-            seen[i, parent.slot] = True
+        slots, parent = [taken + i], node.parent
+        while parent is not None and parent.key not in rows:
+            slots.append(parent.slot)  # type: ignore[arg-type]  # what is not among the new ones has been read
             parent = parent.parent
         if parent is not None:
-            seen[i] |= seen[rows[id(parent)]]
-        seen[i, taken + i] = True
-        rows[id(node)] = i
+            seen[i] = seen[rows[parent.key]]
+        seen[i, slots] = True
+        rows[node.key] = i

@@ -180,8 +180,8 @@ def test_slots_are_given_back(reference, monkeypatch):
     """The cache holds at most twice what plain search holds, which has a slot for each token of each beam."""
     seen, total, read = [], [0], lookahead.Reader._read
 
-    def watched(reader, lacking, new, temperature):
-        read(reader, lacking, new, temperature)
+    def watched(reader, lacking, new):
+        read(reader, lacking, new)
         total[0] += len(new[0])
         seen.append((new[0][0].depth + 1, reader.caches[0].longest))
 
@@ -191,28 +191,79 @@ def test_slots_are_given_back(reference, monkeypatch):
     assert all(slots <= 2 * 4 * length for length, slots in seen if length > 10), seen
 
 
-@pytest.mark.parametrize(
-    "row, sentences, reads", [(0.0, 1, True), (1e-3, 1, False), (1e-5, 1, True), (1e-4, 64, False)]
-)
-def test_the_size_is_what_pays(reference, monkeypatch, row, sentences, reads):
-    """Trees are read where rows cost little beside a pass, here of 10 ms, and then larger ones the less they cost."""
-    monkeypatch.setattr(draft_size, "pass_cost", lambda models: draft_size.PassCost(0.01, row))
-    model, rows = random_model(reference, 2), sources(reference, sentences)
-    found, generator = search(ahead(reference, draft_width=None), model, rows, beam=4)
-    assert_same(found, search(build_task(reference.dictionary), model, rows, beam=4)[0])
-    assert (found[0][0].get("proposed", 0) > 0) == reads
-    size = generator.model.size
-    before = size.choose(1)
-    for _ in range(100):  # nothing saved
-        for one in size.sizes:
-            size.note(one.growth, 50, 50)
-    assert size.choose(sentences) is None
-    assert not reads or before.width == 8
+def test_little_is_kept(reference, monkeypatch):
+    """Hidden states alone are kept, and those of masks behind a prefix only until its candidates are known."""
+    seen, forget = [], lookahead.Reader._forget
+
+    def watched(reader, depth):
+        forget(reader, depth)
+        nodes = [node for tree in reader.trees for node in tree.nodes.values()]
+        open_rows = sum(node.chain for node in nodes if not node.judged)
+        seen.append((len(reader.hidden[0]), open_rows + sum(node.judged for node in nodes if node.depth >= depth)))
+        assert reader.hidden[0].size(1) == SIZES["embed_dim"]
+
+    monkeypatch.setattr(lookahead.Reader, "_forget", watched)
+    compare(reference, random_model(reference, 2), sources(reference, 4), beam=4, max_len_b=60, min_len=39)
+    assert len(seen) > 20 and all(kept == needed for kept, needed in seen)
+    assert max(kept for kept, _ in seen) <= 4 * 8 * 4 * 4  # sentences, prefixes of a length, lengths, masks
 
 
-def test_the_cost_of_rows_is_measured(reference):
-    cost = draft_size.pass_cost([random_model(reference, 2)] * 2)
-    assert 0 < cost.fixed < 1 and 0 <= cost.row < cost.fixed
+def run_with_clock(monkeypatch, costs, sentences, batches):
+    """Sizes that are chosen where a step of the search takes ``costs`` seconds, by size; and the time of all."""
+    clock = [0.0]
+    monkeypatch.setattr(draft_size.time, "thread_time", lambda: clock[0])
+    size = draft_size.DraftSize(4, None, 4, 100)
+    kinds = {None: 0, **{growth: i + 1 for i, growth in enumerate(size.trees)}}
+    chosen = []
+    for i in range(batches):
+        chosen.append(kinds[size.start(sentences, cuda=False)])
+        clock[0] += costs[chosen[-1]] * (10 + i % 3)
+        size.stop(10 + i % 3)
+    return chosen, clock[0]
+
+
+@pytest.mark.parametrize("sentences", [1, 8, 32])
+@pytest.mark.parametrize("costs", [(1, 0.8, 0.9), (1, 0.9, 0.6), (1, 1.2, 1.5), (1, 1.5, 3)], ids=str)
+def test_the_size_is_what_pays(monkeypatch, costs, sentences):
+    """By the time that steps took; little is spent on trying others, and each is tried again now and then."""
+    chosen, seconds = run_with_clock(monkeypatch, costs, sentences, 1000)
+    fastest = costs.index(min(costs))
+    assert chosen[:2] == [0, 0] and set(chosen) == {0, 1, 2}
+    assert chosen[500:].count(fastest) > 450
+    plain = sum(10 + i % 3 for i in range(1000))
+    assert seconds < 1.05 * plain and (fastest == 0 or seconds < 0.95 * plain)
+
+
+def test_a_change_is_noticed(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(draft_size.time, "thread_time", lambda: clock[0])
+    size = draft_size.DraftSize(4, None, 4, 100)
+    for cost in (0.5, 2.0):  # of a tree, where a step without takes 1
+        chosen = []
+        for _ in range(400):
+            chosen.append(size.start(1, cuda=False))
+            clock[0] += cost * 10 if chosen[-1] else 10
+            size.stop(10)
+        assert (chosen[-100:].count(None) > 80) == (cost > 1)
+
+
+def test_results_are_those_of_any_size(reference):
+    """Without --draft-width the size changes from batch to batch, what is written does not."""
+    model, rows = random_model(reference, 2), sources(reference, 4)
+    expected, _ = search(build_task(reference.dictionary), model, rows, beam=4)
+    task = ahead(reference, draft_width=None)
+    _, generator = search(task, model, rows, beam=4)
+    tokens = collate_tokens(rows, task.source_dictionary.pad(), left_pad=True)
+    sample = {"net_input": {"src_tokens": tokens, "src_lengths": torch.tensor([len(row) for row in rows])}}
+    race = generator.model.size.races[len(rows).bit_length()]
+    read = set()
+    for size in race.sizes:
+        race.choose = lambda sentences, size=size: size
+        found = task.inference_step(generator, [model], sample)
+        assert_same(found, expected)
+        read.add(found[0][0].get("proposed", 0))
+        assert size.batches >= 1 and size.rate > 0
+    assert len(read) == 3 and min(read) == 0  # none, and two kinds of trees
 
 
 def test_one_greedy_beam_has_a_loop_of_its_own(reference):
