@@ -7,8 +7,8 @@ from .tree import Growth
 
 # share of the time that may be lost by trying what is not the fastest as far as is known
 _TRIALS = 0.03
-# weight of what was known of a size when it is used again: it counts some twenty batches
-_MEMORY = 0.95
+# weight of what was known of a size when it is used again: the last fifty batches count
+_MEMORY = 0.98
 
 
 class _Size:

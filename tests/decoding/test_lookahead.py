@@ -186,7 +186,8 @@ def test_slots_are_given_back(reference, monkeypatch):
         seen.append((new[0][0].depth + 1, reader.caches[0].longest))
 
     monkeypatch.setattr(lookahead.Reader, "_read", watched)
-    compare(reference, random_model(reference, 2), sources(reference, 1), beam=4, max_len_b=60, min_len=39)
+    rows, wide = sources(reference, 1), {"draft_width": 16}
+    compare(reference, random_model(reference, 2), rows, wide, beam=4, max_len_b=60, min_len=39)
     assert seen[-1][0] > 20 and total[0] > 2 * 4 * seen[-1][0]
     assert all(slots <= 2 * 4 * length for length, slots in seen if length > 10), seen
 
@@ -229,7 +230,8 @@ def test_the_size_is_what_pays(monkeypatch, costs, sentences):
     chosen, seconds = run_with_clock(monkeypatch, costs, sentences, 1000)
     fastest = costs.index(min(costs))
     assert chosen[:2] == [0, 0] and set(chosen) == {0, 1, 2}
-    assert chosen[500:].count(fastest) > 450
+    late = chosen[500:]
+    assert late.count(fastest) > 400 and sum(costs[kind] for kind in late) < 1.04 * min(costs) * len(late)
     plain = sum(10 + i % 3 for i in range(1000))
     assert seconds < 1.05 * plain and (fastest == 0 or seconds < 0.95 * plain)
 
