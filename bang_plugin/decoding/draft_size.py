@@ -6,7 +6,7 @@ from typing import Dict, List, Optional
 from .tree import Growth
 
 # share of the time that may be lost by trying what is not the fastest as far as is known
-_TRIALS = 0.03
+_TRIALS = 0.02
 # weight of what was known of a size when it is used again: the last fifty batches count
 _MEMORY = 0.98
 
@@ -48,8 +48,8 @@ class _Race:
         if best.batches < 2:
             return best
         other = min((size for size in self.sizes if size is not best), key=lambda size: size.batches)
-        # of a tree nothing is known at first; the more sentences, the less its rows are free
-        more = other.rate / best.rate - 1 if other.batches else sentences / (sentences + 1)
+        # at first a tree is expected to cost what a large one did on a CPU, more for each row
+        more = other.rate / best.rate - 1 if other.batches else (0.5 + sentences / 8) * self.sizes.index(other)
         expected = more * self.spent / sum(size.batches for size in self.sizes)
         return other if self.lost + expected <= _TRIALS * self.spent else best
 
