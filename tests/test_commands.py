@@ -11,7 +11,7 @@ from bang_plugin.errors import BangError
 from .command_line import PLUGIN, fairseq, hypotheses
 from .conftest import SMALL, train_toy
 
-MODES = ["ar", "nar", "semi_nar", "adaptive", "speculative"]
+MODES = ["ar", "nar", "semi_nar", "confident", "adaptive", "speculative"]
 
 
 def generate(toy_data, checkpoint, *options):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("gpu")
 DEVICE = "cuda"
 SIZES = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in [("embed_dim", 32), ("layers", 2)]}
 SIZES |= {"encoder_ffn_embed_dim": 64, "decoder_ffn_embed_dim": 64, "encoder_attention_heads": 2}
-MODES = ["ar", "nar", "semi_nar", "adaptive", "speculative"]
+MODES = ["ar", "nar", "semi_nar", "confident", "adaptive", "speculative"]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ MODES = [
     {"decoding": "ar", "beam": 2},
     {"decoding": "nar"},
     {"decoding": "semi_nar", "block_size": 2},
-    {"decoding": "adaptive", "block_size": 3, "confidence": 0.5},
+    {"decoding": "adaptive", "block_size": 3, "tolerance": 0.5},
     {"decoding": "speculative", "block_size": 3, "beam": 1},
     {"decoding": "speculative", "block_size": 3, "draft_width": 4, "beam": 3},
 ]

@@ -3,7 +3,7 @@
 import fairseq  # noqa: F401  (registers everything before any of these modules is half imported)
 
 # the modes, in the order in which help and messages list them
-from . import autoregressive, nar, semi_nar, adaptive, lookahead  # noqa: F401, I001  # isort: skip
+from . import autoregressive, nar, semi_nar, confident, adaptive, lookahead  # noqa: F401, I001  # isort: skip
 from .hypothesis import Hypothesis
 from .loop import Step
 from .observers import BatchEvent, Observer, PassEvent, subscribe

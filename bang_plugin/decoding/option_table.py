@@ -44,6 +44,7 @@ _TWO_PASSES = "it is for speech models with two decoders"
 TASK_OPTIONS: Dict[str, Option] = {
     "block_size": Option(refused=False, least=1),
     "draft_width": Option(refused=False, least=1),
+    "tolerance": Option(refused=False, least=0),
     "confidence": Option(refused=False, least=0, meaning="is a probability (above 1: greedy AR)"),
     "collapse_repeats": Option(),
     "nar_chunk": Option(refused=False, least=1),

@@ -1,4 +1,4 @@
-"""Speculative: a drafted block is verified by stream 1, so that the output is that of greedy AR."""
+"""Speculative: a drafted block is verified by stream 1, exactly or with a tolerance."""
 
 from typing import Callable
 
@@ -10,7 +10,9 @@ from .session import Session
 from .state import DecodingState
 
 
-def speculative(session: Session, state: DecodingState, block_size: int) -> Callable[[], Step]:
+def speculative(
+    session: Session, state: DecodingState, block_size: int, tolerance: float = 0.0
+) -> Callable[[], Step]:
     """Verify a draft and, should all of it be right, draft the next block in the same pass.
 
     The draft's first token is stream 1's own choice and so already written. A pass reads the whole draft, with one
@@ -18,6 +20,10 @@ def speculative(session: Session, state: DecodingState, block_size: int) -> Call
     chain, are stream 1's choices: they are written as long as they equal the draft, and so is the first one that
     differs. If all are equal, the chain is the next draft; else the next pass reads only the correction and drafts
     behind it.
+
+    With a ``tolerance`` (nats) a drafted token counts as equal, and is written with stream 1's log-probability, if that
+    is at least the choice's minus the tolerance. So 0 writes what greedy AR writes, and infinity what semi-NAR
+    writes: blocks whole.
     """
 
     def step() -> Step:
@@ -36,7 +42,16 @@ def speculative(session: Session, state: DecodingState, block_size: int) -> Call
         block = tokens[:, width - 1 :]
         # the first of the chain goes where the last token's mask would stand
         tokens, scores = (_place(x[:, :width], counts - 1, x[:, width - 1]) for x in (tokens, scores))
-        right = (tokens[:, :-1] == draft[:, 1:]) & (place < (counts - 1).unsqueeze(1))
+        drafted, verified = draft[:, 1:], place < (counts - 1).unsqueeze(1)
+        right = (tokens[:, :-1] == drafted) & verified
+        if tolerance:
+            # what may not be written is no draft, since a draft was chosen under the rules of the same places
+            masks = logits[:, : width - 1].gather(2, drafted.unsqueeze(2)) - normaliser[:, : width - 1]
+            lprobs = masks.squeeze(2)
+            near = (lprobs >= scores[:, :-1] - tolerance) & verified & ~right
+            tokens = torch.cat([torch.where(near, drafted, tokens[:, :-1]), tokens[:, -1:]], dim=1)
+            scores = torch.cat([torch.where(near, lprobs, scores[:, :-1]), scores[:, -1:]], dim=1)
+            right |= near
         kept = right.long().cumprod(1).sum(1) + 1
         _next_draft(state, block, tokens, kept, complete=kept == counts)
         return Step(tokens, scores, kept, host_counts, read=True)

@@ -52,7 +52,7 @@ class BangHub(GeneratorHubInterface):
         Args:
             texts: strings, or token ids as ``encode`` gives them, ``(src_len,)`` each; or a single one.
             beam: of ``decoding="ar"`` and ``"speculative"``.
-            options: of decoding (``decoding``, ``block_size``, ``confidence``, …) and of fairseq's generation
+            options: of decoding (``decoding``, ``block_size``, ``tolerance``, …) and of fairseq's generation
                 (``lenpen``, ``max_len_b``, …) under their command-line names; ``decoding_args`` is a dictionary.
                 Every call begins ``trace_file`` anew.
 

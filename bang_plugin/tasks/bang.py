@@ -38,6 +38,13 @@ class BangConfig(TranslationConfig):
             "fastest where it runs, perhaps none"
         },
     )
+    tolerance: float = field(
+        default=1.0,
+        metadata={
+            "help": "a drafted token is kept if AR's log-probability of it is at least the best token's minus this "
+            "(nats); 0: greedy AR, inf: semi_nar"
+        },
+    )
     confidence: float = field(
         default=0.5,
         metadata={

@@ -10,7 +10,7 @@ from functools import cache, partial
 import torch
 from fairseq.sequence_generator import SequenceGenerator
 
-from bang_plugin.decoding.adaptive import adaptive
+from bang_plugin.decoding.confident import confident
 from bang_plugin.decoding.speculative import speculative
 from bang_plugin.errors import BangError
 
@@ -41,7 +41,7 @@ def bang_contestants(model, dictionary, block_size: int, kept: int, max_position
     """Our five modes.
 
     Random weights agree with no draft, and a trained model's agreement depends on the data, so what
-    adaptive and speculative keep is prescribed: ``kept`` tokens of every ``block_size``. The work that
+    confident and speculative keep is prescribed: ``kept`` tokens of every ``block_size``. The work that
     they do for it is theirs.
     """
 
@@ -65,15 +65,15 @@ def bang_contestants(model, dictionary, block_size: int, kept: int, max_position
         "bang ar, beam 4": contestant(decoding="ar", beam=4),
         "bang ar, greedy": contestant(decoding="ar"),
         f"bang speculative, {assumption}": contestant(decoding="speculative", script=scripted_speculative),
-        f"bang adaptive, {assumption}": contestant(decoding="adaptive", script=scripted_adaptive),
+        f"bang confident, {assumption}": contestant(decoding="confident", script=scripted_confident),
         f"bang semi_nar, K={block_size}": contestant(decoding="semi_nar"),
         "bang nar": contestant(decoding="nar"),
     }
 
 
-def scripted_adaptive(session, state, kept: int, block_size: int):
-    """Adaptive decoding that is sure of ``kept`` tokens of each block."""
-    step = adaptive(session, state, block_size, confidence=0.0)
+def scripted_confident(session, state, kept: int, block_size: int):
+    """Confident decoding that is sure of ``kept`` tokens of each block."""
+    step = confident(session, state, block_size, confidence=0.0)
 
     def scripted():
         found = step()

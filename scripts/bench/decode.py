@@ -31,7 +31,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--references", type=Path, help="a line per sentence, several separated by tabs")
     parser.add_argument("--metrics", nargs="+", default=["bleu"], help="for the references: see bang evaluate")
     parser.add_argument("--block-sizes", type=int, nargs="+", default=[4], help="of the block modes")
-    parser.add_argument("--confidence", type=float, nargs="+", default=[0.5], help="of adaptive")
+    parser.add_argument("--tolerance", type=float, nargs="+", default=[1.0], help="of adaptive")
+    parser.add_argument("--confidence", type=float, nargs="+", default=[], help="of confident, which is else left out")
     parser.add_argument("--nar-chunk", type=int, default=32, help="masks per pass of nar")
     parser.add_argument("--lenpen", type=float, default=1.0, help="of beam search")
     parser.add_argument("--max-len-b", type=int, default=200, help="longest output")
@@ -52,9 +53,12 @@ def modes(args) -> list[Mode]:
     ]
     for size in args.block_sizes:
         found.append(Mode(f"semi_nar, K={size}", {"decoding": "semi_nar", "block_size": size}, limits))
+        for tolerance in args.tolerance:
+            options = {"decoding": "adaptive", "block_size": size, "tolerance": tolerance}
+            found.append(Mode(f"adaptive, K={size} t={tolerance}", options, limits))
         for confidence in args.confidence:
-            options = {"decoding": "adaptive", "block_size": size, "confidence": confidence}
-            found.append(Mode(f"adaptive, K={size} p={confidence}", options, limits))
+            options = {"decoding": "confident", "block_size": size, "confidence": confidence}
+            found.append(Mode(f"confident, K={size} p={confidence}", options, limits))
         options = {"decoding": "speculative", "block_size": size}
         found.append(Mode(f"speculative, K={size}", options, {"beam": 1, **limits}))
         found.append(Mode(f"speculative, beam 4, K={size}", options, beam))

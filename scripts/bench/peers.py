@@ -35,7 +35,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--outputs", type=int, nargs="+", default=[12, 26], help="output tokens")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="tried for throughput")
     parser.add_argument("--block-size", type=int, default=4, help="of the block modes")
-    parser.add_argument("--kept", type=int, default=2, help="tokens that adaptive and speculative keep per pass")
+    parser.add_argument("--kept", type=int, default=2, help="tokens that confident and speculative keep per pass")
     parser.add_argument("--quantize", nargs="+", choices=QUANTIZE[1:], default=[], help="ours in these precisions too")
     parser.add_argument("--compile", action="store_true", help="ours with compiled layers too")
     parser.add_argument("--no-packing", action="store_true", help="leave our linear layers to torch, to see the gain")

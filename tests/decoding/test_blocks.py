@@ -1,4 +1,4 @@
-"""Semi-NAR, adaptive and speculative decoding: reference numbers and equalities that must hold."""
+"""Semi-NAR, confident, adaptive and speculative decoding: reference numbers and equalities that must hold."""
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ MODES = [
     {"decoding": "nar"},
     {"decoding": "semi_nar", "block_size": 1},
     {"decoding": "semi_nar", "block_size": 3},
-    {"decoding": "adaptive", "block_size": 4, "confidence": 0.1},
+    {"decoding": "confident", "block_size": 4, "confidence": 0.1},
+    {"decoding": "adaptive", "block_size": 4, "tolerance": 0.5},
     {"decoding": "speculative", "block_size": 4},
 ]
 
@@ -42,7 +43,7 @@ def test_reference_blocks(reference, make_task, model, sentence, block_size):
     "mode",
     [
         {"decoding": "semi_nar", "block_size": 1},
-        {"decoding": "adaptive", "block_size": 5, "confidence": 1.1},
+        {"decoding": "confident", "block_size": 5, "confidence": 1.1},
         {"decoding": "speculative", "block_size": 1},
         {"decoding": "speculative", "block_size": 2},
         {"decoding": "speculative", "block_size": 7},
@@ -58,16 +59,16 @@ def test_equal_to_greedy_ar(make_task, model, rows, mode):
         assert a["passes"] <= b["passes"] == len(b["tokens"])
 
 
-def test_adaptive_without_confidence_is_semi_nar(make_task, model, rows):
-    adaptive = write(make_task(decoding="adaptive", block_size=3, confidence=0.0), model, rows)
+def test_without_confidence_it_is_semi_nar(make_task, model, rows):
+    confident = write(make_task(decoding="confident", block_size=3, confidence=0.0), model, rows)
     blocks = write(make_task(decoding="semi_nar", block_size=3), model, rows)
-    assert tokens(adaptive) == tokens(blocks)
+    assert tokens(confident) == tokens(blocks)
 
 
 def test_confidence_trades_passes(make_task, model, rows):
     passes = []
     for confidence in (0.0, 0.1, 0.2, 1.1):
-        task = make_task(decoding="adaptive", block_size=4, confidence=confidence)
+        task = make_task(decoding="confident", block_size=4, confidence=confidence)
         passes.append(sum(h["passes"] / len(h["tokens"]) for h in write(task, model, rows)))
     assert passes == sorted(passes) and passes[0] < passes[-1]
 

@@ -27,7 +27,8 @@ from .test_scoring import score, targets  # noqa: F401
 DECODINGS = registry.names()
 # a value of each that cannot but show where it has an effect, and what else must be so
 VALUES = {
-    "block_size": (2, {"confidence": 0.0}),
+    "block_size": (2, {"confidence": 0.0, "tolerance": 100.0}),
+    "tolerance": (100.0, {}),
     "draft_width": (30, {"beam": 3}),
     "confidence": (0.0, {}),
     "collapse_repeats": (True, {}),

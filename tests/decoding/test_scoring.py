@@ -17,7 +17,8 @@ MODES = [
     {"decoding": "nar", "nar_chunk": 3},
     {"decoding": "semi_nar", "block_size": 3},
     {"decoding": "semi_nar", "block_size": 1},
-    {"decoding": "adaptive", "block_size": 4, "confidence": 0.12},
+    {"decoding": "confident", "block_size": 4, "confidence": 0.12},
+    {"decoding": "adaptive", "block_size": 3, "tolerance": 1.0},
     {"decoding": "speculative", "block_size": 3},
     {"decoding": "ar"},
 ]
@@ -66,14 +67,14 @@ def by_hand(models, row, output, mode):
     length, size = len(output), mode.get("block_size", 1)
     if mode["decoding"] == "nar":
         return chain(models, row, output, None, length).gather(1, output.unsqueeze(1)).squeeze(1)
-    if mode["decoding"] in ("ar", "speculative"):
+    if mode["decoding"] in ("ar", "speculative", "adaptive"):
         size = 1
     found = []
     while len(found) < length:
         place = len(found)
         lprobs = chain(models, row, output, place, size)
         kept = size
-        if mode["decoding"] == "adaptive":
+        if mode["decoding"] == "confident":
             best = lprobs.clone()
             best[:, models[0].decoder.padding_idx] = -torch.inf  # never chosen, as the end symbol at first
             if place == 0:
@@ -112,8 +113,8 @@ def test_the_modes_differ(make_task, model, rows, targets):
         str(mode): sum(float(h["score"]) for h in score(make_task(**mode), model, rows, targets)) for mode in MODES
     }
     distinct = {round(total, 3) for total in totals.values()}
-    # a chunk changes nothing; blocks of 1 and speculative decoding are AR
-    assert len(distinct) == len(MODES) - 3
+    # a chunk changes nothing; blocks of 1 and verified ones are AR
+    assert len(distinct) == len(MODES) - 4
 
 
 @pytest.mark.parametrize("mode", MODES[:-1])
@@ -126,7 +127,7 @@ def test_outputs_have_the_scores_they_were_written_with(make_task, model, rows, 
         assert float(a["score"]) == pytest.approx(float(b["score"]), abs=2e-5)
 
 
-@pytest.mark.parametrize("mode", [MODES[2], {"decoding": "adaptive", "block_size": 4, "confidence": 0.02}])
+@pytest.mark.parametrize("mode", [MODES[2], {"decoding": "confident", "block_size": 4, "confidence": 0.02}])
 def test_likelihoods_add_up_to_one(make_task, model, rows, mode):
     """Over all beginnings of two tokens: where a block ends must not depend on the given tokens."""
     task = make_task(**mode)

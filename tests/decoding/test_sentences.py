@@ -88,7 +88,7 @@ def mean_length(trained, options=None, **mode) -> float:
         {"decoding": "ar", "options": {"beam": 4}},
         {"decoding": "speculative"},
         {"decoding": "adaptive"},
-        {"decoding": "adaptive", "confidence": 0.1},
+        {"decoding": "confident", "confidence": 0.1},
         {"decoding": "semi_nar"},
         {"decoding": "nar"},
         {"decoding": "nar", "nar_candidates": 8},

@@ -17,7 +17,8 @@ from .conftest import write
 MODES = [
     {"decoding": "nar", "nar_chunk": 4},
     {"decoding": "semi_nar", "block_size": 3},
-    {"decoding": "adaptive", "block_size": 4, "confidence": 0.15},
+    {"decoding": "confident", "block_size": 4, "confidence": 0.15},
+    {"decoding": "adaptive", "block_size": 4, "tolerance": 0.5},
     {"decoding": "speculative", "block_size": 3},
 ]
 
@@ -100,7 +101,7 @@ def test_two_writers_of_one_file(make_task, model, rows, tmp_path):
 
 @pytest.mark.parametrize("option", [{"print_trace": True}, {"trace_file": "x"}, {"collapse_repeats": True}])
 def test_not_with_ar(make_task, option):
-    with pytest.raises(BangError, match="needs --decoding nar or semi_nar or adaptive or speculative"):
+    with pytest.raises(BangError, match="needs --decoding nar or semi_nar or confident or adaptive or speculative"):
         make_task(decoding="ar", **option)
 
 

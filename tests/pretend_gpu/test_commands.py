@@ -20,7 +20,8 @@ MODES = {
     "ar": ["--beam", 3],
     "nar": [],
     "semi_nar": ["--block-size", 3],
-    "adaptive": ["--confidence", 0.5],
+    "confident": ["--confidence", 0.5],
+    "adaptive": ["--tolerance", 0.5],
     "speculative": [],
 }
 shown = lambda options: " ".join(map(str, options))
@@ -141,7 +142,7 @@ def same(toy_data, checkpoint, gpu, command, *options, stdin=""):
         ["--decoding", "nar", "--nar-chunk", 2, "--collapse-repeats", "--print-trace"],
         ["--beam", 4, "--no-repeat-ngram-size", 2, "--nbest", 2],
         ["--prefix-size", 1],
-        *(["--score-reference", "--decoding", mode] for mode in ("ar", "nar", "adaptive")),
+        *(["--score-reference", "--decoding", mode] for mode in ("ar", "nar", "confident")),
         ["--diverse-beam-groups", 2, "--beam", 4],
         ["--decoding", "adaptive", "--compile"],
     ],

@@ -107,7 +107,7 @@ def test_prescribed_acceptance_sets_the_passes(model, dictionary, kept):
     for name, one in contestants.items():
         hypotheses = [nbest[0] for nbest in one.write(sample, 12)]
         assert {len(h["tokens"]) for h in hypotheses} == {12}
-        if "adaptive" in name:
+        if "confident" in name:
             assert {h["passes"] for h in hypotheses} == {12 // kept}
         if "speculative" in name:
             # a pass that has nothing to verify writes one token; it follows every draft that was partly wrong

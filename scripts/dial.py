@@ -1,0 +1,131 @@
+"""The dial from exact greedy AR to one pass: quality of every setting against decoder passes and time.
+
+    python -m scripts.dial measure demo/checkpoint_last.pt demo/data --references demo/raw/test.refs --metric wer \\
+        --title "Spelling to phonemes" --output docs/results/dial_spelling.json
+    python -m scripts.dial plot docs/results/dial_*.json --output docs/dial.png
+
+Passes and quality are those of all sentences. Time is the processor's, of one thread and for sentences written one at a
+time, all settings in turn, so that other work on the machine does not count.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from tqdm import tqdm
+
+from bang_plugin.commands import tokenise
+from bang_plugin.evaluation import METRICS, evaluate
+from bang_plugin.evaluation.files import write_whole
+from bang_plugin.evaluation.tables import print_table
+from scripts.bench.machine import describe
+from scripts.measure import Mode, Workbench, spread, warnings_only
+
+GREEDY = "greedy AR"
+
+
+def modes(args) -> list[Mode]:
+    """Greedy AR, NAR, and between them every block size with every tolerance, verified or not."""
+    limits = {"beam": 1, "max_len_a": args.max_len_a, "max_len_b": args.max_len_b}
+    found = [Mode(GREEDY, {"decoding": "ar"}, limits), Mode("NAR", {"decoding": "nar"}, limits)]
+    found += [Mode(f"semi-NAR, K={k}", {"decoding": "semi_nar", "block_size": k}, limits) for k in args.whole_blocks]
+    for k in args.block_sizes:
+        for family, option, values in (("adaptive", "tolerance", args.tolerance), ("confident", "confidence", args.confidence)):
+            for value in values:
+                options = {"decoding": family, "block_size": k, option: value}
+                found.append(Mode(f"{family} K={k}, {option[0]}={value:g}", options, limits))
+    return found
+
+
+def seconds_alone(bench: Workbench, generators: list, count: int) -> list[list[float]]:
+    """Processor time of single sentences spread over the split, all generators in turn."""
+    singles = bench.batches(1)
+    singles = singles[:: max(1, len(singles) // count)]
+    seconds: list[list[float]] = [[] for _ in generators]
+    for single in [singles[0], *tqdm(singles, desc="one at a time", unit="sentence", leave=False)]:
+        for k, generator in enumerate(generators):
+            start = time.process_time()
+            bench.task.inference_step(generator, bench.models, single)
+            seconds[k].append(time.process_time() - start)
+    return [one[1:] for one in seconds]  # the first sentence warmed up
+
+
+def measure(bench: Workbench, compared: list[Mode], references: list, args) -> list[dict]:
+    """A row for each mode."""
+    alone = seconds_alone(bench, [bench.generator(mode) for mode in compared], args.alone)
+    join = tokenise.load(args.sentencepiece_model, None).decode if args.sentencepiece_model else str
+    batches, texts, rows = bench.batches(args.batch_size), {}, []
+    for mode, seconds in zip(tqdm(compared, desc="all sentences", unit="mode", leave=False), alone):
+        written = bench.write(bench.generator(mode), batches)
+        texts[mode.name] = [join(bench.text(written[i])) for i in range(bench.size)]
+        name, score = list(evaluate(texts[mode.name], references, [args.metric]).items())[-1]  # BLEU-4, the last
+        rows.append(
+            {
+                "decoding": mode.name,
+                name: score.value,
+                "passes": sum(int(h["passes"]) for h in written.values()) / bench.size,
+                "ms": 1000 * median(seconds),
+                "spread": spread(seconds),
+                "tokens": sum(len(h["tokens"]) for h in written.values()) / bench.size,
+                "as greedy AR": sum(map(str.__eq__, texts[mode.name], texts[GREEDY])) / bench.size,
+            }
+        )
+    return rows
+
+
+def run(args) -> None:
+    started = time.time()
+    warnings_only()
+    bench = Workbench(str(args.checkpoint), str(args.data), "test", args.sentences)
+    references = [line.split("\t") for line in args.references.read_text(encoding="utf-8").splitlines()][: bench.size]
+    rows = measure(bench, modes(args), references, args)
+    print_table(rows)
+    record = {
+        "title": args.title,
+        "command": " ".join(["python -m scripts.dial", *sys.argv[1:]]),
+        "remarks": args.remarks,
+        "sentences": bench.size,
+        "timed": args.alone,
+        "machine": describe(),
+        "minutes": round((time.time() - started) / 60, 1),
+        "rows": rows,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(args.output, lambda part: part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n"))
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = main.add_subparsers(dest="step", required=True)
+    step = steps.add_parser("measure", help="write the test sentences with every setting")
+    step.add_argument("checkpoint", type=Path)
+    step.add_argument("data", type=Path, help="folder that fairseq-preprocess wrote")
+    step.add_argument("--references", type=Path, required=True, help="a line per sentence, several separated by tabs")
+    step.add_argument("--metric", choices=METRICS, default="bleu")
+    step.add_argument("--sentencepiece-model", type=Path, help="joins the pieces of the output")
+    step.add_argument("--title", default="", help="of the plot")
+    step.add_argument("--remarks", default="", help="what else to record: how the model was trained")
+    step.add_argument("--sentences", type=int, help="only the first so many")
+    step.add_argument("--alone", type=int, default=100, help="sentences that are timed")
+    step.add_argument("--batch-size", type=int, default=64, help="for passes and quality")
+    step.add_argument("--block-sizes", type=int, nargs="+", default=[4, 6])
+    step.add_argument("--whole-blocks", type=int, nargs="+", default=[2, 3, 4, 6], help="block sizes of semi-NAR")
+    step.add_argument("--tolerance", type=float, nargs="+", default=[0, 0.5, 1, 1.5, 2, 3])
+    step.add_argument("--confidence", type=float, nargs="+", default=[0.3, 0.5, 0.7, 0.9])
+    step.add_argument("--max-len-a", type=float, default=0.0)
+    step.add_argument("--max-len-b", type=int, default=40)
+    step.add_argument("--output", type=Path, required=True, help="JSON")
+    step.set_defaults(run=run)
+    return main
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parser().parse_args(arguments)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
