@@ -57,7 +57,7 @@ SAVE_INTERVAL = 1500  # updates
 
 GREEDY = "AR, greedy"
 SPECULATIVE = (2, 4)
-CONFIDENCES = (0.9, 0.7, 0.5, 0.3)
+TOLERANCES = (0.5, 1, 2)
 
 
 # Ctrl-C reaches every process of the terminal: this one answers, fairseq's just end
@@ -153,8 +153,8 @@ def modes() -> list:
         Mode(GREEDY, {"decoding": "ar"}, greedy),
         *(Mode(f"speculative, K={k}", {"decoding": "speculative", "block_size": k}, greedy) for k in SPECULATIVE),
         *(
-            Mode(f"adaptive, p={p}", {"decoding": "adaptive", "block_size": 4, "confidence": p}, limits)
-            for p in CONFIDENCES
+            Mode(f"adaptive, t={t}", {"decoding": "adaptive", "block_size": 4, "tolerance": t}, limits)
+            for t in TOLERANCES
         ),
         *(Mode(f"semi-NAR, K={k}", {"decoding": "semi_nar", "block_size": k}, limits) for k in (2, 3, 4)),
         Mode("NAR", {"decoding": "nar", "nar_chunk": 16}, limits),

@@ -10,11 +10,13 @@ time, all settings in turn, so that other work on the machine does not count.
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
 from statistics import median
 
+import torch
 from tqdm import tqdm
 
 from bang_plugin.commands import tokenise
@@ -25,6 +27,7 @@ from scripts.bench.machine import describe
 from scripts.measure import Mode, Workbench, spread, warnings_only
 
 GREEDY = "greedy AR"
+COSTS = {"passes": "decoder passes per sentence", "ms": "ms per sentence, batch 1, processor time"}
 
 
 def modes(args) -> list[Mode]:
@@ -33,10 +36,11 @@ def modes(args) -> list[Mode]:
     found = [Mode(GREEDY, {"decoding": "ar"}, limits), Mode("NAR", {"decoding": "nar"}, limits)]
     found += [Mode(f"semi-NAR, K={k}", {"decoding": "semi_nar", "block_size": k}, limits) for k in args.whole_blocks]
     for k in args.block_sizes:
-        for family, option, values in (("adaptive", "tolerance", args.tolerance), ("confident", "confidence", args.confidence)):
+        dials = (("adaptive", "tolerance", "t", args.tolerance), ("confident", "confidence", "p", args.confidence))
+        for decoding, option, letter, values in dials:
             for value in values:
-                options = {"decoding": family, "block_size": k, option: value}
-                found.append(Mode(f"{family} K={k}, {option[0]}={value:g}", options, limits))
+                options = {"decoding": decoding, "block_size": k, option: value}
+                found.append(Mode(f"{decoding} K={k}, {letter}={value:g}", options, limits))
     return found
 
 
@@ -79,14 +83,17 @@ def measure(bench: Workbench, compared: list[Mode], references: list, args) -> l
 def run(args) -> None:
     started = time.time()
     warnings_only()
+    torch.manual_seed(args.seed)
     bench = Workbench(str(args.checkpoint), str(args.data), "test", args.sentences)
     references = [line.split("\t") for line in args.references.read_text(encoding="utf-8").splitlines()][: bench.size]
     rows = measure(bench, modes(args), references, args)
     print_table(rows)
     record = {
         "title": args.title,
-        "command": " ".join(["python -m scripts.dial", *sys.argv[1:]]),
+        "quality": list(rows[0])[1],
+        "command": shlex.join(["python", "-m", "scripts.dial", *sys.argv[1:]]),
         "remarks": args.remarks,
+        "seed": args.seed,
         "sentences": bench.size,
         "timed": args.alone,
         "machine": describe(),
@@ -95,6 +102,45 @@ def run(args) -> None:
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.output, lambda part: part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n"))
+
+
+def family(row: dict) -> str:
+    return row["decoding"].split(",")[0]
+
+
+def plot(records: list[dict], path: Path) -> None:
+    """A line of plots for each task: quality against passes and against time, a curve for each kind of setting."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, grid = plt.subplots(len(records), 2, figsize=(12, 4.5 * len(records)), squeeze=False, sharey="row")
+    for record, line in zip(records, grid):
+        rows = record["rows"]
+        quality = record["quality"]
+        for axes, cost, label in zip(line, COSTS, COSTS.values()):
+            for k, name in enumerate(dict.fromkeys(map(family, rows))):
+                chosen = sorted((row for row in rows if family(row) == name), key=lambda row: row[cost])
+                axes.plot(
+                    [row[cost] for row in chosen], [row[quality] for row in chosen], "o-", color=f"C{k}", label=name
+                )
+                for row in chosen:
+                    short = row["decoding"].partition(", ")[2]
+                    place = (row[cost], row[quality])
+                    axes.annotate(short, place, fontsize=7, xytext=(3, 3), textcoords="offset points")
+            axes.set(xlabel=label, title=record["title"])
+            axes.grid(alpha=0.3)
+        line[0].set_ylabel(quality.replace("_", " ") + " (%)")
+    grid[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, format="png")
+    plt.close(figure)
+
+
+def draw(args) -> None:
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in args.records]
+    write_whole(args.output, lambda part: plot(records, part))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,10 +161,15 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument("--whole-blocks", type=int, nargs="+", default=[2, 3, 4, 6], help="block sizes of semi-NAR")
     step.add_argument("--tolerance", type=float, nargs="+", default=[0, 0.5, 1, 1.5, 2, 3])
     step.add_argument("--confidence", type=float, nargs="+", default=[0.3, 0.5, 0.7, 0.9])
+    step.add_argument("--seed", type=int, default=1)
     step.add_argument("--max-len-a", type=float, default=0.0)
     step.add_argument("--max-len-b", type=int, default=40)
     step.add_argument("--output", type=Path, required=True, help="JSON")
     step.set_defaults(run=run)
+    step = steps.add_parser("plot", help="draw recorded runs")
+    step.add_argument("records", type=Path, nargs="+", help="JSON files, one for each task")
+    step.add_argument("--output", type=Path, required=True, help="PNG")
+    step.set_defaults(run=draw)
     return main
 
 

@@ -10,9 +10,7 @@ from .session import Session
 from .state import DecodingState
 
 
-def speculative(
-    session: Session, state: DecodingState, block_size: int, tolerance: float = 0.0
-) -> Callable[[], Step]:
+def speculative(session: Session, state: DecodingState, block_size: int, tolerance: float = 0.0) -> Callable[[], Step]:
     """Verify a draft and, should all of it be right, draft the next block in the same pass.
 
     The draft's first token is stream 1's own choice and so already written. A pass reads the whole draft, with one
