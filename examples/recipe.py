@@ -133,7 +133,7 @@ def decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:
         "ar": {"--decoding": "ar", "--beam": 4, "--lenpen": 1.2, **limit},
         "nar": {"--decoding": "nar", **parallel},
         "semi_nar": {"--decoding": "semi_nar", **block},
-        "adaptive": {"--decoding": "adaptive", **block},
-        # greedy AR's own output: repetitions in it are the model's words
+        # what AR wrote or finds good: repetitions in it are the model's words
+        "adaptive": {"--decoding": "adaptive", **limit, "--block-size": BLOCK},
         "speculative": {"--decoding": "speculative", "--beam": 1, **limit, "--block-size": BLOCK},
     }

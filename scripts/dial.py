@@ -155,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument("--title", default="", help="of the plot")
     step.add_argument("--remarks", default="", help="what else to record: how the model was trained")
     step.add_argument("--sentences", type=int, help="only the first so many")
-    step.add_argument("--alone", type=int, default=100, help="sentences that are timed")
+    step.add_argument("--alone", type=int, default=100, help="about so many sentences are timed")
     step.add_argument("--batch-size", type=int, default=64, help="for passes and quality")
     step.add_argument("--block-sizes", type=int, nargs="+", default=[4, 6])
     step.add_argument("--whole-blocks", type=int, nargs="+", default=[2, 3, 4, 6], help="block sizes of semi-NAR")

@@ -109,7 +109,7 @@ def test_the_mode_everywhere_else(place, toy_data):
     BangTask.add_args(parser)
     shown = " ".join(parser.format_help().split())
     assert "cumulative: blocks as long as all their tokens together are probable" in shown
-    assert "tokens drafted per pass (semi_nar, adaptive, speculative, cumulative)" in shown
+    assert "tokens drafted per pass (semi_nar, confident, adaptive, speculative, cumulative)" in shown
 
 
 @pytest.fixture
