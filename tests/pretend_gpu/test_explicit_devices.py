@@ -124,6 +124,7 @@ def train_all_ways(reference, batch) -> None:
 def write_all_ways(reference, gpu) -> None:
     for options in (
         {"decoding": "speculative", "attention_backend": "compact"},
+        {"decoding": "speculative", "beam": 3, "draft_width": 6},
         {"decoding": "nar", "nar_candidates": 3, "nar_chunk": 3},
         {"decoding": "semi_nar", "block_size": 3},
         {"beam": 2, "no_repeat_ngram_size": 2, "ids": False, "size": 8},
