@@ -123,7 +123,7 @@ def train_all_ways(reference, batch) -> None:
 
 def write_all_ways(reference, gpu) -> None:
     for options in (
-        {"decoding": "speculative", "attention_backend": "compact"},
+        {"decoding": "speculative", "beam": 1, "attention_backend": "compact"},
         {"decoding": "speculative", "beam": 3, "draft_width": 6},
         {"decoding": "nar", "nar_candidates": 3, "nar_chunk": 3},
         {"decoding": "semi_nar", "block_size": 3},
