@@ -107,8 +107,8 @@ def test_options_go_where_they_have_an_effect(make_task, model):
     task.prepare_bleu(model)
     ar, nar, semi_nar = task.bleu_generators.values()
     assert ar.repeat_ngram_blocker.no_repeat_ngram_size == 2 and ar.len_penalty == 0.5
-    assert nar.mode.keywords["nar_candidates"] == 4 and nar.lenpen == 0.5 and nar.collapse_repeats
-    assert semi_nar.mode.keywords["block_size"] == 3 and semi_nar.collapse_repeats
+    assert nar.mode.keywords["nar_candidates"] == 4 and nar.lenpen == 0.5 and nar.collapsing
+    assert semi_nar.mode.keywords["block_size"] == 3 and semi_nar.collapsing
     assert task.cfg.decoding == "nar" and task.cfg.block_size == 4
 
 
