@@ -84,8 +84,8 @@ def costs(logs: list[Path], alone: Path) -> dict[str, float]:
         ``throughput_spread`` (half the distance between the quartiles in percent of the median), the mean
         ``batch_size``, and mean ``passes`` of the decoder per sentence (in beam search: its steps).
     """
-    speeds = [figures(log)[0] for log in logs]
-    _, batch_size, passes = figures(logs[0])
+    (speed, batch_size, passes), *others = map(figures, logs)
+    speeds = [speed, *(other for other, *_ in others)]
     return {
         "ms_per_sentence": 1000 / figures(alone)[0],
         "sentences_per_second": median(speeds),

@@ -46,10 +46,8 @@ def modes(args) -> list[Mode]:
 
 def seconds_alone(bench: Workbench, generators: list, count: int) -> list[list[float]]:
     """Processor time of single sentences spread over the split, all generators in turn."""
-    singles = bench.batches(1)
-    singles = singles[:: max(1, len(singles) // count)]
     seconds: list[list[float]] = [[] for _ in generators]
-    for single in [singles[0], *tqdm(singles, desc="one at a time", unit="sentence", leave=False)]:
+    for single in bench.alone(count):
         for k, generator in enumerate(generators):
             start = time.process_time()
             bench.task.inference_step(generator, bench.models, single)

@@ -32,10 +32,6 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def shown_default(value) -> str:
     """A default as it would be typed; nothing where there is none."""
     if isinstance(value, Enum):
@@ -54,6 +50,8 @@ def own_fields(config: type) -> Iterator[dataclasses.Field]:
 
 def options(config: type) -> str:
     """Options of a dataclass: name, default and help, as ``--help`` shows them."""
+    from bang_plugin.decoding.option_table import flag
+
     rows = [[f"`{flag(f.name)}`", shown_default(f.default), f.metadata["help"]] for f in own_fields(config)]
     return table(["option", "default", "meaning"], rows)
 
@@ -72,7 +70,7 @@ def decodings() -> str:
 
 def effects() -> str:
     """Which option has an effect in which decoding."""
-    from bang_plugin.decoding.option_table import OPTIONS
+    from bang_plugin.decoding.option_table import OPTIONS, flag
 
     known = registered()
     rows = []

@@ -5,8 +5,9 @@ import copy
 import logging
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Optional
 
 from fairseq import checkpoint_utils, utils
@@ -109,6 +110,13 @@ class Workbench:
         collated = [self.dataset.collater([self.dataset[i] for i in batch]) for batch in batches]
         return utils.apply_to_sample(lambda t: t.to(self.device), collated)
 
+    def alone(self, count: int) -> Iterator[dict]:
+        """About so many single sentences, spread over the split; the first comes twice, since it warms up."""
+        singles = self.batches(1)
+        singles = singles[:: max(1, len(singles) // count)]
+        yield singles[0]
+        yield from tqdm(singles, desc="one at a time", unit="sentence", leave=False)
+
     def write(self, generator, batches) -> dict:
         """Best hypothesis of each sentence by its index."""
         hypotheses = {}
@@ -165,17 +173,18 @@ def measure(
     speeds: list[dict] = [{} for _ in modes]
     hypotheses: list[dict] = [{} for _ in modes]
     searching = set(range(len(modes)))
+    batches: dict[int, list] = {}
     for batch_size in batch_sizes:
-        batches = bench.batches(batch_size)
+        batches[batch_size] = bench.batches(batch_size)
         for k in tqdm(sorted(searching), desc=f"batches of {batch_size}", unit="mode", leave=False):
-            hypotheses[k], speeds[k][batch_size] = _write_batches(bench, modes[k], batches)
+            hypotheses[k], speeds[k][batch_size] = _write_batches(bench, modes[k], batches[batch_size])
             if speeds[k][batch_size] < max(speeds[k].values()):
                 searching.remove(k)
     sizes = [max(speed, key=speed.get) for speed in speeds]
     again = [[speed[size]] for speed, size in zip(speeds, sizes)]
     for _ in tqdm(range(repeats - 1), desc="again", leave=False):
         for k, mode in enumerate(modes):
-            again[k].append(_write_batches(bench, mode, bench.batches(sizes[k]))[1])
+            again[k].append(_write_batches(bench, mode, batches[sizes[k]])[1])
     measured = []
     for k, mode in enumerate(modes):
         text = [bench.text(hypotheses[k][i]) for i in range(bench.size)]
@@ -203,12 +212,10 @@ def _write_batches(bench: Workbench, mode: Mode, batches: list) -> tuple[dict, f
 
 def _write_alone(bench: Workbench, modes: list, alone: int) -> list[dict]:
     """Sentences one at a time; the fields of ``Measurement`` that they give, mode by mode."""
-    singles = bench.batches(1)
-    singles = singles[:: max(1, len(singles) // alone)]
     generators = [bench.generator(mode) for mode in modes]
     total, encoder, passes = ([[] for _ in modes] for _ in range(3))
     with stopwatch(bench.models[0].encoder, bench.device) as encoding:
-        for single in [singles[0], *tqdm(singles, desc="one at a time", unit="sentence", leave=False)]:
+        for single in bench.alone(alone):
             for k, generator in enumerate(generators):
                 before, start = bench.passes(), time.perf_counter()
                 bench.task.inference_step(generator, bench.models, single)
@@ -222,7 +229,7 @@ def _write_alone(bench: Workbench, modes: list, alone: int) -> list[dict]:
             "ms_per_sentence": median(total[k][1:]),
             "spread": spread(total[k][1:]),
             "encoder_ms": median(encoder[k][1:]),
-            "passes": sum(passes[k][1:]) / len(singles),
+            "passes": fmean(passes[k][1:]),
         }
         for k in range(len(modes))
     ]

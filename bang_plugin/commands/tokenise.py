@@ -10,15 +10,15 @@ fairseq-generate do the same with ``--bpe sentencepiece --sentencepiece-model sp
 """
 
 import io
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import cast
 
-from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
+from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE
 
-from ..data.wordpiece import Wordpiece, WordpieceConfig
+from ..data.tokenisers import sentence_pieces, word_pieces
+from ..data.wordpiece import Wordpiece
 from ..errors import BangError
 
 ACTIONS = {
@@ -34,9 +34,11 @@ def train(files: list[Path], model: Path, size: int) -> None:
     Text is not normalised, so that decoding gives back what was encoded (runs of blanks become one).
 
     Raises:
-        BangError: if a file cannot be read or the text is too small for ``size`` pieces.
+        BangError: if a file cannot be read or written, or the text is too small for ``size`` pieces.
     """
     import sentencepiece
+
+    from ..evaluation.files import write_whole  # only here, since its package takes a second to import
 
     for file in files:
         if not file.is_file():
@@ -55,11 +57,7 @@ def train(files: list[Path], model: Path, size: int) -> None:
         reason = str(error).splitlines()[-1]
         reason = reason.rpartition("] ")[2] or f"the trainer says {reason}"
         raise BangError(f"--size {size}: {reason}") from error
-    model.parent.mkdir(parents=True, exist_ok=True)
-    # whole or not at all
-    part = model.with_name(f"{model.name}.part")
-    part.write_bytes(trained.getvalue())
-    os.replace(part, model)
+    write_whole(model, lambda part: part.write_bytes(trained.getvalue()))
 
 
 def load(model: Path | None, vocab: Path | None, cased: bool = False) -> Wordpiece | SentencepieceBPE:
@@ -70,12 +68,7 @@ def load(model: Path | None, vocab: Path | None, cased: bool = False) -> Wordpie
     """
     if (model is None) == (vocab is None):
         raise BangError("give either --model (sentencepiece) or --vocab (word pieces)")
-    if vocab:
-        return Wordpiece(WordpieceConfig(wordpiece_vocab=str(vocab), wordpiece_cased=cased))
-    try:
-        return SentencepieceBPE(SentencepieceConfig(sentencepiece_model=str(model)))
-    except (OSError, RuntimeError) as error:
-        raise BangError(f"{model}: not a sentencepiece model ({str(error).splitlines()[0]})") from error
+    return word_pieces(vocab, cased) if vocab else sentence_pieces(cast(Path, model))
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -1,6 +1,5 @@
 """Look-ahead: fairseq's own search, whose model has read most of the prefixes that it asks for already."""
 
-import math
 from functools import partial
 from typing import Any, Dict, List, Optional, Set, Tuple
 
@@ -14,9 +13,10 @@ from ..modules.beams import rows_of, sentence_order
 from ..modules.streams import TreeRows
 from .autoregressive import SEARCH_OPTIONS, BeamSearch
 from .draft_size import DraftSize
-from .option_table import flag
+from .option_table import default, flag
 from .options import asks, build_block_generator, check_models
 from .registry import LOOP_OPTIONS, GeneratorRequest, register_decoding
+from .session import ensemble_mean
 from .speculative import speculative
 from .stats import standard_observers
 from .tree import Growth, Node, Tree, rounded, tree_rows
@@ -40,7 +40,7 @@ def speculative_search(request: GeneratorRequest) -> Any:
         BangError: for a model that is not BANG, or an option that beam search has no meaning for.
     """
     args, cfg = request.args, request.cfg
-    beams = getattr(args, "beam", 5)
+    beams = getattr(args, "beam", default("beam"))
     searching = [
         name for name in SEARCH_OPTIONS if name not in _GREEDY_OPTIONS and asks(name, getattr(args, name, None))
     ]
@@ -198,7 +198,7 @@ class Reader:
         for model, hidden in zip(self.models, self.hidden):
             logits = model.decoder.output_layer(hidden.index_select(0, index)).div_(temperature)
             lprobs.append(logits.log_softmax(-1, dtype=torch.float32))
-        return lprobs[0] if len(lprobs) == 1 else torch.stack(lprobs).logsumexp(0) - math.log(len(lprobs))
+        return ensemble_mean(lprobs)
 
     def _judge(self, trees: List[Tree], temperature: float) -> None:
         """Candidates of the prefixes that have been read and are still of use."""

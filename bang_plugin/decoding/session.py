@@ -11,6 +11,11 @@ from ..modules.beams import remember_rows
 from ..modules.chunked_cross_entropy import chunked_cross_entropy
 
 
+def ensemble_mean(lprobs: List[Tensor]) -> Tensor:
+    """Log of the mean of the models' probabilities; each has log-probabilities of the same shape."""
+    return lprobs[0] if len(lprobs) == 1 else torch.stack(lprobs).logsumexp(0) - math.log(len(lprobs))
+
+
 class Session:
     """Runs decoder passes of one model, or of an ensemble, over a shrinking batch.
 
@@ -60,8 +65,7 @@ class Session:
             outputs.append(model.decoder.output_layer(hidden).float())
         if len(outputs) == 1:
             return outputs[0], outputs[0].logsumexp(-1, keepdim=True)
-        lprobs = torch.stack([logits.log_softmax(-1) for logits in outputs])
-        mean = lprobs.logsumexp(0) - math.log(len(outputs))
+        mean = ensemble_mean([logits.log_softmax(-1) for logits in outputs])
         return mean, torch.zeros_like(mean[..., :1])
 
     def score(self, tokens: Tensor, eos: int) -> Tensor:
@@ -89,8 +93,7 @@ class Session:
             weight, target = model.decoder.embed_tokens.weight, rows.flatten()
             _, nll, _ = chunked_cross_entropy(hidden, weight, target, torch.ones_like(target, dtype=hidden.dtype))
             lprobs.append(-nll.float())
-        mean = torch.stack(lprobs).logsumexp(0) - math.log(len(lprobs))
-        return mean.view(bsz, n, length)
+        return ensemble_mean(lprobs).view(bsz, n, length)
 
     def skip_first_position(self) -> None:
         """Let slot 0 stand where y_1 will: NAR's chain begins there, though it does not see y_0."""

@@ -5,14 +5,15 @@ from typing import Any, Dict, Optional, Set
 
 from fairseq import checkpoint_utils, registry
 from fairseq.data import encoders
-from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
+from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE
 from fairseq.dataclass.configs import FairseqConfig, GenerationConfig
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf, overwrite_args_by_name
 from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ..data.wordpiece import Wordpiece, WordpieceConfig
+from ..data.tokenisers import sentence_pieces, word_pieces
+from ..data.wordpiece import Wordpiece
 from ..decoding.option_table import TASK_OPTIONS
 from ..errors import BangError, first_line, near
 from ..guards import table
@@ -156,12 +157,7 @@ def find_tokeniser(folder: Path, cased: bool = False) -> Wordpiece | Sentencepie
         raise BangError(f"{folder}: several tokenisers, {', '.join(f.name for f in found)}; leave one")
     if not found:
         return None
-    if found[0].suffix != ".model":
-        return Wordpiece(WordpieceConfig(wordpiece_vocab=str(found[0]), wordpiece_cased=cased))
-    try:
-        return SentencepieceBPE(SentencepieceConfig(sentencepiece_model=str(found[0])))
-    except (OSError, RuntimeError) as error:
-        raise BangError(f"{found[0]}: not a sentencepiece model ({str(error).splitlines()[0][:100]})") from error
+    return sentence_pieces(found[0]) if found[0].suffix == ".model" else word_pieces(found[0], cased)
 
 
 def _build_encoder(cfg: DictConfig, kind: str) -> Any:
