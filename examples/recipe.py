@@ -1,10 +1,11 @@
 """What one example consists of: data, tokenisation, settings and metrics; see ``scripts.published`` for its peers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bang_plugin.evaluation import Options
+from scripts.demo import AR_SHARE
 
 Flags = Mapping[str, object]  # command-line options
 
@@ -33,8 +34,11 @@ class Recipe:
         title: a line for ``--help``.
         source: writes ``{train,dev,test}.{src,tgt}``, a sentence per line, into a folder, of each part at
             most so many lines: ``source(folder, most)``.
+        raw: the same from what the data are made of, where ``--data`` names a folder of it and not of pairs:
+            ``raw(data, folder, most)``.
+        corpora: other sources, by name, for ``prepare --corpus``.
         training: options of fairseq-train for every mode.
-        modes: ways to train, by name.
+        modes: ways to train, by name; their options may name another task, architecture and criterion.
         decodings: options of fairseq-generate, by name.
         metrics: names that ``bang evaluate`` knows, with those of their numbers that the table shows.
         judging: how texts are compared, outputs mended included.
@@ -64,6 +68,8 @@ class Recipe:
     pieces: int | None = None
     processes: int = 1
     extra_data: Callable | None = None
+    raw: Callable[[Path, Path, int | None], None] | None = None
+    corpora: Mapping[str, Callable[[Path, int | None], None]] = field(default_factory=dict)
     report: Callable | None = None
 
 
@@ -98,6 +104,29 @@ FINE_TUNING = {
     "--skip-invalid-size-inputs-valid-test": True,
 }
 
+# A small model trained from nothing on two cores: small batches, since in so short a time the number of updates counts
+TWO_CORES = {
+    "--arch": "bang_tiny",
+    "--encoder-layers": 2,
+    "--decoder-layers": 2,
+    "--criterion": "nstream_loss",
+    "--label-smoothing": 0.1,
+    "--dropout": 0.1,
+    "--optimizer": "torch_adamw",
+    "--adam-betas": "(0.9, 0.98)",
+    "--clip-norm": 1.0,
+    "--lr": 1e-3,
+    "--lr-scheduler": "polynomial_decay",
+    "--warmup-updates": 400,
+    "--max-tokens": 1500,
+    "--max-source-positions": 128,
+    "--max-target-positions": 128,
+    "--truncate-source": True,
+    "--skip-invalid-size-inputs-valid-test": True,
+    "--save-interval-updates": 1000,
+    "--keep-interval-updates": 1,
+}
+
 BLOCK = 4  # tokens per block, and so the streams that training all modes at once needs
 
 
@@ -117,6 +146,14 @@ def fine_tuning_modes(ar_updates: int, ar_epochs: int = 10, nar_epochs: int = 50
             {"--ar-updates": ar_updates, "--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs}, every
         ),
     }
+
+
+def two_core_modes(updates: int) -> dict[str, Mode]:
+    """As `fine_tuning_modes`, in so many updates each."""
+    length = {"--max-update": updates, "--total-num-update": updates}
+    modes = fine_tuning_modes(ar_updates=round(AR_SHARE * updates))
+    changes = {"--max-epoch": None, **length}
+    return {name: replace(mode, options={**mode.options, **changes}) for name, mode in modes.items()}
 
 
 def decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:

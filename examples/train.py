@@ -123,7 +123,7 @@ def distil(recipe: Recipe, work: Workspace, args) -> None:
             device = ["--cpu"] if args.gpus == 0 else []
             pick = ["--num-shards", args.shards, "--shard-id", shard, "--gen-subset", "train"]
             limits = option_list(recipe.decodings[TEACHER], input_limits(recipe, TEACHER))
-            options = ["--task", "bang", "--path", teacher, "--no-progress-bar", *pick, *limits, *device]
+            options = ["--path", teacher, "--no-progress-bar", *pick, *limits, *device]
             visible = shard % args.gpus if args.gpus > 1 else None
             fairseq("generate", work.bin, *options, output=output, visible=visible)
 
@@ -139,9 +139,9 @@ def distil(recipe: Recipe, work: Workspace, args) -> None:
 
 
 def input_limits(recipe: Recipe, mode: str) -> dict:
-    """The options of a mode's training that say how long a sentence may be, and where its model's code lies."""
-    names = ("--max-source-positions", "--max-target-positions", "--truncate-source", "--user-dir")
-    trained = {**recipe.training, **recipe.modes[mode].options}
+    """The options of a mode's training that writing needs too: task, longest sentences, where the model's code lies."""
+    names = ("--task", "--max-source-positions", "--max-target-positions", "--truncate-source", "--user-dir")
+    trained = {"--task": "bang", **recipe.training, **recipe.modes[mode].options}
     limits = {name: trained.get(name) for name in names}
     return {**limits, "--skip-invalid-size-inputs-valid-test": True}
 

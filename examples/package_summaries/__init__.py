@@ -1,0 +1,32 @@
+"""Abstractive summarization: the one-line synopsis of a Debian package from its long description."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..descriptions import read, sources
+from ..hub import Pair
+from ..recipe import TWO_CORES, Recipe, decodings, two_core_modes
+
+LONGEST = 48  # pieces of a synopsis
+
+
+def rows(lists: Path) -> Iterator[tuple[str, Pair]]:
+    """Source package, and the synopsis from the long description, its paragraphs and lists joined by blanks."""
+    for description in read(lists):
+        yield description.source, (" ".join(description.blocks), description.synopsis)
+
+
+SOURCE, RAW = sources(("en",), rows)
+
+RECIPE = Recipe(
+    name="package_summaries",
+    title="The one-line synopsis of a Debian package from its long description.",
+    source=SOURCE,
+    raw=RAW,
+    training={**TWO_CORES, "--max-target-positions": LONGEST},
+    modes=two_core_modes(updates=6000),
+    decodings=decodings(longest=LONGEST),
+    metrics={"rouge-155": ("rouge155_1", "rouge155_2", "rouge155_l")},
+    references_as_written=True,
+    pieces=8000,
+)
