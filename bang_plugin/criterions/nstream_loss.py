@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, List, Optional
 
 import torch
+import torch.nn.functional as F
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ..errors import BangError
 from ..modules.chunked_cross_entropy import chunked_cross_entropy
-from ..modules.streams import Extent, empty_prefix_chain
+from ..modules.streams import Extent
 from . import nstream_metrics
 
 logger = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ class NStreamLoss(FairseqCriterion):
             model: the model.
             sample: fairseq's batch.
             mode: ``streams`` (a chain of up to ``ngram`` masks after every anchor), ``ar`` (one mask after every
-                slot) or ``nar`` (one chain after the empty prefix).
+                slot) or ``nar`` (one chain for the whole sentence, in pretraining for every span, see ``--nar-prefix``).
 
         Returns:
             the sum, its sample size (the weight of all pairs that it stands for, or the number of sentences) and
@@ -178,8 +179,10 @@ class NStreamLoss(FairseqCriterion):
         inputs, target = sample["net_input"], sample["target"]
         real = target.ne(self.padding_idx)
         if mode == "nar":
-            padding_before = real.cumsum(1).eq(0).sum(1)
-            streams = empty_prefix_chain(model.decoder.first_position, padding_before, real.sum(1))
+            tokens, streams = model.decoder.whole_outputs(
+                inputs["prev_output_tokens"], self.elements(sample, real), inputs.get("positions")
+            )
+            inputs = {**inputs, "prev_output_tokens": tokens}
             weight_of_stream, anchor_weight, per_token = None, None, None
         else:
             weights = self.stream_weights[mode]
@@ -254,6 +257,16 @@ class NStreamLoss(FairseqCriterion):
         if remaining is None:
             remaining = real.flip(1).cumsum(1).flip(1) * real
         return remaining.clamp(max=longest)
+
+    @staticmethod
+    def elements(sample: dict[str, Any], real: Tensor) -> Tensor:
+        """Place of every target in its sentence or, in pretraining, its span: 1, 2, …, 0 at padding; as ``real``."""
+        remaining: Optional[Tensor] = sample.get("remaining")
+        if remaining is None:
+            return real.cumsum(1) * real
+        slot = torch.arange(real.size(1), device=real.device).expand_as(real)
+        goes_on = F.pad(remaining[:, :-1], (1, 0), value=-1) == remaining + 1
+        return (slot - slot.masked_fill(goes_on, 0).cummax(1).values + 1) * real
 
     def pick_anchors(self, chains: Tensor, sample: dict[str, Any], model: BaseFairseqModel) -> tuple[Tensor, Tensor]:
         """Keep ``--anchors`` random chains per sentence whole, and of the others stream 1.

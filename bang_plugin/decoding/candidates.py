@@ -22,7 +22,7 @@ def best_of_candidates(
     ones fit together. The scores are AR's; chains of different lengths compare by ``sum / length ** lenpen``, as
     hypotheses of a beam do.
     """
-    session.skip_first_position()
+    session.start_chain(state.eos)
 
     def step() -> Step:
         tokens = best_chains(session, state, chunk, candidates)
@@ -54,8 +54,7 @@ def best_chains(session: Session, state: DecodingState, chunk: int, n: int) -> T
     while len(ranked) < (places := min(room, int(ends.max()) + WINDOW + 1)):
         size = min(chunk, room - len(ranked))
         index = torch.arange(len(ranked), len(ranked) + size, device=device)
-        tokens, lprobs, end = state.rank(*session.masks(size), index.expand(bsz, -1), n)
-        session.advance(size)
+        tokens, lprobs, end = state.rank(*session.grow_chain(size), index.expand(bsz, -1), n)
         ends = torch.minimum(ends, index.masked_fill(end < lprobs[..., 0], room).amin(1))
         ranked += zip(tokens.unbind(1), lprobs.unbind(1), end.unbind(1))
     begun = whole = torch.zeros(bsz, n, 0, dtype=torch.long, device=device)

@@ -1,4 +1,4 @@
-"""NAR: one chain after the empty prefix (paper section 3.3), grown until every sentence has ended."""
+"""NAR: one chain for the whole sentence (paper section 3.3), grown until every sentence has ended."""
 
 from typing import Callable
 
@@ -25,7 +25,7 @@ def nar(
     lenpen: float = 1.0,
     collapse_repeats: bool = False,
 ) -> Callable[[], Step]:
-    """Masks that predict y_1, y_2, … and see no real token.
+    """Masks that predict y_1, y_2, … and see no real token but, with ``--nar-prefix start``, y_0.
 
     What a mask predicts does not depend on the masks behind it, so the chain grows ``nar_chunk`` masks
     a pass with its keys and values cached: no length is guessed, and no result depends on ``nar_chunk``.
@@ -37,13 +37,12 @@ def nar(
         return best_of_candidates(session, state, nar_chunk, nar_candidates, lenpen)
     if collapse_repeats:
         state.pass_over_leading_ends()
-    session.skip_first_position()
+    session.start_chain(state.eos)
 
     def step() -> Step:
         host = state.host
         size = min(nar_chunk, int((host.max_lengths + 1 - host.lengths).max()))
-        tokens, scores = state.choose(*session.masks(size))
-        session.advance(size)
+        tokens, scores = state.choose(*session.grow_chain(size))
         return Step(tokens, scores, torch.full_like(state.lengths, size))
 
     return step

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import BangError
 from ..modules.beams import remember_rows
 from ..modules.chunked_cross_entropy import chunked_cross_entropy
 
@@ -34,6 +35,7 @@ class Session:
         ]
         self.caches = [m.decoder.new_cache(len(net_input["src_tokens"])) for m in models]
         self.passes = 0
+        self._chain_start: Optional[Tensor] = None  # y_0, which the first pass of NAR's chain has before the masks
 
     def chains(
         self, prefix: Tensor, block_size: int, counts: Optional[Tensor] = None, verify: bool = False
@@ -53,9 +55,29 @@ class Session:
         n = prefix.size(1)
         return self._pass(prefix, lambda cache: cache.plan(n, block_size, counts, verify), first=n)
 
-    def masks(self, size: int) -> Tuple[Tensor, Tensor]:
-        """One decoder pass over ``size`` masks that stay, as NAR's chain grows; logits ``(batch, size, vocab)``."""
-        return self._pass(None, lambda cache: cache.plan(size, 0), first=0)
+    def start_chain(self, start: int) -> None:
+        """Begin NAR's chain after y_0, the token ``start``, or after nothing, as the models were trained.
+
+        Raises:
+            BangError: if they were not trained alike.
+        """
+        prefixes = {model.decoder.nar_prefix for model in self.models}
+        if len(prefixes) > 1:
+            raise BangError("an ensemble writes NAR only if all its models were trained with the same --nar-prefix")
+        if prefixes == {"start"}:
+            source = self.encoder_outs[0]["encoder_out"][0]
+            self._chain_start = torch.full((source.size(1), 1), start, device=source.device)
+        else:  # the chain begins where y_1 will stand
+            for cache in self.caches:
+                cache.first_position += 1
+
+    def grow_chain(self, size: int) -> Tuple[Tensor, Tensor]:
+        """One decoder pass over the next ``size`` masks of NAR's chain, which stay; see ``chains``."""
+        start, self._chain_start = self._chain_start, None
+        before = 0 if start is None else 1
+        found = self._pass(start, lambda cache: cache.plan(before + size, 0), first=before)
+        self.advance(before + size)
+        return found
 
     def _pass(self, prefix: Optional[Tensor], plan: Callable[[Any], Any], first: int) -> Tuple[Tensor, Tensor]:
         self.passes += 1
@@ -94,11 +116,6 @@ class Session:
             _, nll, _ = chunked_cross_entropy(hidden, weight, target, torch.ones_like(target, dtype=hidden.dtype))
             lprobs.append(-nll.float())
         return ensemble_mean(lprobs).view(bsz, n, length)
-
-    def skip_first_position(self) -> None:
-        """Let slot 0 stand where y_1 will: NAR's chain begins there, though it does not see y_0."""
-        for cache in self.caches:
-            cache.first_position += 1
 
     def advance(self, counts: Union[int, Tensor], host_counts: Optional[np.ndarray] = None) -> None:
         """Commit leading prefix rows of the last pass: see ``DecodingCache.advance``."""

@@ -69,6 +69,14 @@ class BangModelConfig(FairseqDataclass):
     ngram: int = field(
         default=1, metadata={"help": "streams trained: chains of up to this many masks follow every prefix"}
     )
+    # type: fairseq makes a class for the choices
+    nar_prefix: ChoiceEnum(["empty", "start"]) = field(  # type: ignore[valid-type]
+        default="empty",
+        metadata={
+            "help": "what NAR's chain of masks stands after: no real token at all, as in the paper and the release, or "
+            "the start symbol y_0, like every other chain"
+        },
+    )
     load_from_pretrained_model: Optional[str] = field(
         default=None, metadata={"help": "start training from this checkpoint's parameters"}
     )

@@ -18,7 +18,7 @@ from ..modules.cache import DecodingCache, LayerCache
 from ..modules.fused_attention import dropout_rate, fused_attention
 from ..modules.nstream_attention import NStreamAttention
 from ..modules.packed_linear import PackedLinear, pack_children, pack_feed_forward
-from ..modules.streams import Extent, Streams, teacher_forcing
+from ..modules.streams import Extent, Streams, teacher_forcing, whole_chains
 from .encoder import EncoderOut
 
 
@@ -136,7 +136,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         self.embed_tokens = embed_tokens
         self.padding_idx: int = dictionary.pad()
         self.max_target_positions = cfg.max_target_positions
-        self.attention_backend = cfg.attention_backend
+        self.attention_backend, self.nar_prefix = cfg.attention_backend, cfg.nar_prefix
         self.num_passes = 0  # of the decoder since construction, for whoever compares modes
         self.embed_positions = PositionalEmbedding(cfg.max_target_positions + 1, dim, self.padding_idx, learned=True)
         self.ngram_input_embed = nn.Embedding(1, dim)
@@ -205,6 +205,25 @@ class BangDecoder(FairseqIncrementalDecoder):
         pad = prev_output_tokens.eq(self.padding_idx)
         return teacher_forcing(positions, pad, chain_lengths, full, extent)
 
+    def whole_outputs(
+        self, prev_output_tokens: Tensor, element: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, Streams]:
+        """NAR's rows: one chain for every output, after what ``--nar-prefix`` says.
+
+        Args:
+            prev_output_tokens: the token before every target, ``(batch, tgt_len)``.
+            element: place of every target in its output, 1, 2, …, and 0 at padding, same shape.
+            positions: where those tokens stand, if not one after the other from the beginning.
+
+        Returns:
+            tokens of which the first columns are the prefix rows, ``(batch, tgt_len)``, and the Streams.
+        """
+        if positions is None:
+            positions = utils.make_positions(prev_output_tokens, self.padding_idx)
+        streams, first_slots = whole_chains(positions + 1, element, after_start=self.nar_prefix == "start")
+        prefix = prev_output_tokens.gather(1, first_slots[:, : streams.prefix_len])
+        return torch.cat([prefix, prev_output_tokens[:, streams.prefix_len :]], dim=1), streams
+
     def _next_token_features(
         self, prev_output_tokens: Tensor, encoder_out: EncoderOut, incremental_state: dict[str, Any]
     ) -> Tensor:
@@ -233,8 +252,8 @@ class BangDecoder(FairseqIncrementalDecoder):
         """Hidden states of the rows of one pass.
 
         Args:
-            prefix: tokens of the new prefix rows, ``(batch, prefix_len)``; None if they are masks
-                (the growing chain of NAR).
+            prefix: tokens of the new prefix rows, ``(batch, prefix_len)``, or fewer, where the others are masks
+                (the growing chain of NAR); None if all are.
             streams: what the rows are and see.
             encoder_out: output of the encoder.
             cache: earlier passes' keys and values, written to.
@@ -264,12 +283,11 @@ class BangDecoder(FairseqIncrementalDecoder):
         return x[:, late:]
 
     def _embed(self, prefix: Tensor | None, streams: Streams) -> Tensor:
-        mask = self.ngram_input_embed.weight[0]
-        if prefix is None:
-            tokens = mask.expand(*streams.positions.shape, -1)
-        else:
-            masks = mask.expand(prefix.size(0), streams.chain_len, -1)
-            tokens = torch.cat([self.embed_tokens(prefix), masks], dim=1)
+        bsz, rows = streams.positions.shape
+        known = 0 if prefix is None else prefix.size(1)
+        tokens = self.ngram_input_embed.weight[0].expand(bsz, rows - known, -1)
+        if prefix is not None:
+            tokens = torch.cat([self.embed_tokens(prefix), tokens], dim=1)
         positions = F.embedding(streams.positions, self.embed_positions.weight, self.padding_idx)
         return self.dropout(self.emb_layer_norm(tokens + positions))
 

@@ -177,28 +177,37 @@ def teacher_forcing(
     )
 
 
-def empty_prefix_chain(
-    first_position: int, first_slots: Tensor, lengths: Tensor, longest: Optional[int] = None
-) -> Streams:
-    """Rows of pure NAR: one chain that sees no real token, not even y_0.
+def whole_chains(positions: Tensor, element: Tensor, after_start: bool = False) -> tuple[Streams, Tensor]:
+    """Rows of pure NAR: one chain for every whole output, a masked span of pretraining or the one of a sentence.
 
     Args:
-        first_position: position of y_0; y_j stands j places further on.
-        first_slots: where each sentence begins in ``target`` (above 0 with left padding), ``(batch,)``.
-        lengths: number of elements per sentence, ``(batch,)``.
-        longest: the greatest of them, if it is known already.
+        positions: of the targets, ``(batch, tgt_len)``.
+        element: place of every target in its output, 1, 2, …, and 0 at padding, same shape.
+        after_start: the chain of an output sees the token before it (a sentence's y_0); else no real token at all, as
+            in the paper (section 3.3).
+
+    Returns:
+        Streams whose prefix is those tokens, or nothing; and the slots of the outputs' first targets, ``(batch,
+        outputs)``, where a sentence with fewer of them has some other slot.
     """
-    bsz, device = lengths.numel(), lengths.device
-    if longest is None:
-        longest = int(lengths.max()) if bsz else 0
-    element = torch.arange(1, longest + 1, device=device).expand(bsz, -1)
-    element = element * (element <= lengths.unsqueeze(1))
-    return Streams(
-        positions=first_position + element,
-        visible=torch.zeros_like(element),
-        prefix_positions=element[:, :0],
-        chain=torch.zeros_like(element),
+    starts = element == 1
+    chain = (starts.cumsum(1) - 1).clamp(min=0)
+    longest, outputs = torch.stack([element.max(), chain.max() + 1]).tolist() if element.numel() else (0, 1)
+    first_slots = torch.argsort(starts, dim=1, descending=True, stable=True)[:, :outputs]
+    visible, prefix_positions = torch.zeros_like(element), positions[:, :0]
+    if after_start:
+        prefix_positions = positions.gather(1, first_slots) - 1
+        number = torch.arange(first_slots.size(1), device=element.device)
+        sees = torch.cat([number.expand_as(first_slots), chain], dim=1)
+        visible = sees.unsqueeze(-1) == number
+    streams = Streams(
+        positions=torch.cat([prefix_positions, positions], dim=1),
+        visible=visible,
+        prefix_positions=prefix_positions,
+        chain=chain,
         element=element,
-        target_slot=(first_slots.unsqueeze(1) + element - 1).clamp(min=0),
+        target_slot=torch.arange(element.size(1), device=element.device).expand_as(element),
+        chains=outputs,
         longest=longest,
     )
+    return streams, first_slots

@@ -130,15 +130,10 @@ class BangPretrainingTask(GuardedTask, DictionaryCheck, RepeatableBatches, Fairs
         """fairseq's, checked.
 
         Raises:
-            BangError: for a criterion that does not know spans, or pure NAR, for which spans have no beginning.
+            BangError: for a criterion that does not know spans.
         """
         if not issubclass(CRITERION_REGISTRY[cfg._name], NStreamLoss):
             raise BangError(f"--criterion {cfg._name}: task bang_pretraining trains with nstream_loss")
-        if cfg.nar_ratio > 0:
-            raise BangError(
-                f"--nar-ratio {cfg.nar_ratio}: pretraining has no NAR updates, since a sample holds several spans; "
-                "leave it out, and train NAR in fine-tuning"
-            )
         return super().build_criterion(cfg, from_checkpoint)
 
     def max_positions(self) -> tuple[int, int]:

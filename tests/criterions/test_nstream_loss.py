@@ -236,3 +236,22 @@ def test_every_parameter_takes_part_in_every_update(reference, batch, make_task,
     model = build_reference_model(reference).train()
     NStreamLoss(make_task(), **options)(model, batch)[0].backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("nar_prefix", ["empty", "start"])
+@pytest.mark.parametrize("backend", ["dense", "compact"])
+def test_nar_loss_under_padding_of_either_side(reference, batch, make_task, nar_prefix, backend):
+    model = build_reference_model(reference, nar_prefix=nar_prefix, attention_backend=backend)
+    criterion, pad = NStreamLoss(make_task(), nar_ratio=1.0), reference.dictionary.pad()
+    loss, size, _ = criterion(model, batch)
+    alone = sum(criterion(model, one)[0].item() for one in split(batch, pad))
+    assert loss.item() == pytest.approx(alone, rel=1e-5)
+    order = batch["target"].ne(pad).long().argsort(dim=1, stable=True)  # padding first
+    previous = batch["net_input"]["prev_output_tokens"].gather(1, order)
+    left = {**batch, "target": batch["target"].gather(1, order)}
+    left["net_input"] = {**batch["net_input"], "prev_output_tokens": previous}
+    assert criterion(model, left)[0].item() == pytest.approx(loss.item(), rel=1e-5)
+    if nar_prefix == "start":  # it equals the first chain of as many streams as there are tokens
+        streams = NStreamLoss(make_task(), ngram=batch["target"].size(1))
+        streams.chain_lengths = lambda sample, real, longest: real.sum(1, keepdim=True) * real.cumsum(1).eq(1)
+        assert streams(model, batch)[0].item() == pytest.approx(loss.item(), rel=1e-5)

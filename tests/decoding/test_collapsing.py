@@ -79,17 +79,15 @@ class Given:
     def __init__(self, rows, types):
         self.rows, self.types, self.at = rows, types, 0
 
-    def skip_first_position(self):
+    def start_chain(self, start):
         pass
 
-    def masks(self, size):
+    def grow_chain(self, size):
         wanted = self.rows[:, self.at : self.at + size]
-        logits = torch.nn.functional.one_hot(wanted, self.types) * 10.0
-        return logits, logits.logsumexp(-1, keepdim=True)
-
-    def advance(self, size):
         self.at += size
         self.passes += 1
+        logits = torch.nn.functional.one_hot(wanted, self.types) * 10.0
+        return logits, logits.logsumexp(-1, keepdim=True)
 
     def select(self, order):
         self.rows = self.rows[order]

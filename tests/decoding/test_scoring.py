@@ -7,7 +7,6 @@ import torch
 from fairseq.data.data_utils import collate_tokens
 
 from bang_plugin.errors import BangError
-from bang_plugin.modules.streams import empty_prefix_chain
 from tests.conftest import build_reference_model
 
 from .conftest import write
@@ -54,7 +53,7 @@ def chain(models, row, output, anchor, size):
         decoder = model.decoder
         previous = torch.cat([output[-1:], output[:-1]]).unsqueeze(0)
         if anchor is None:
-            streams = empty_prefix_chain(decoder.first_position, torch.zeros(1).long(), torch.tensor([size]))
+            previous, streams = decoder.whole_outputs(previous, torch.arange(1, size + 1).unsqueeze(0))
         else:
             previous = previous[:, : anchor + 1]
             streams = decoder.teacher_forcing(previous, torch.tensor([[0] * anchor + [size]]))
@@ -95,9 +94,12 @@ def other(reference):
     return model
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, {"decoding": "nar", "nar_chunk": 4, "nar_prefix": "start"}])
 @pytest.mark.parametrize("ensemble", [False, True])
 def test_each_token_is_what_its_chain_says(make_task, model, other, rows, targets, mode, ensemble):
+    mode = dict(mode)
+    if nar_prefix := mode.pop("nar_prefix", None):  # of the model
+        model.decoder.nar_prefix = other.decoder.nar_prefix = nar_prefix
     models, task = [model, other] if ensemble else [model], make_task(**mode)
     together = score(task, models, rows, targets)
     for i, (row, output) in enumerate(zip(rows, targets)):

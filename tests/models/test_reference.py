@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from bang_plugin.criterions.nstream_loss import NStreamLoss
-from bang_plugin.modules.streams import empty_prefix_chain
 
 CLOSE = dict(atol=1e-4, rtol=0)
 
@@ -30,8 +29,11 @@ def test_ar_logits(model, reference, batch):
 
 def test_nar_logits(model, reference, batch):
     rows = real_rows(reference)
-    streams = empty_prefix_chain(model.decoder.first_position, rows.int().argmax(1), rows.sum(1))
-    logits, _ = model(**batch["net_input"], streams=streams)
+    inputs = batch["net_input"]
+    inputs["prev_output_tokens"], streams = model.decoder.whole_outputs(
+        inputs["prev_output_tokens"], rows.cumsum(1) * rows
+    )
+    logits, _ = model(**inputs, streams=streams)
     torch.testing.assert_close(logits[rows], reference.io["nar_logits"][rows], **CLOSE)
 
 

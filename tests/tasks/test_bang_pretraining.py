@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bang_plugin.criterions.nstream_loss import NStreamLoss
 from bang_plugin.data.span_masking import SpanMaskingDataset
 from bang_plugin.errors import BangError
 from bang_plugin.models.bang import BangModel, BangModelConfig
@@ -76,7 +77,7 @@ def test_statistics(text, tmp_path, caplog):
     assert '"valid_stream3_accuracy": "' in caplog.text
 
 
-def task_and_model(text):
+def task_and_model(text, **model):
     cfg = BangPretrainingConfig(data=str(text / "a"), tokens_per_sample=40, mask_block=20, mask_ratio=0.2, seed=1)
     cfg.dataset_impl = None
     task = BangPretrainingTask.setup_task(cfg)
@@ -86,7 +87,8 @@ def task_and_model(text):
         for k, v in {"embed_dim": 16, "ffn_embed_dim": 32, "layers": 2, "attention_heads": 2}.items()
     }
     torch.manual_seed(0)
-    model = BangModel.build_model(BangModelConfig(max_source_positions=40, max_target_positions=40, **sizes), task)
+    cfg = BangModelConfig(max_source_positions=40, max_target_positions=40, **sizes, **model)
+    model = BangModel.build_model(cfg, task)
     return task, model.eval()
 
 
@@ -167,9 +169,7 @@ def test_dictionary_without_a_mask(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--nar-ratio", 0.3], "--nar-ratio 0.3: pretraining has no NAR updates"),
         (["--criterion", "cross_entropy"], "--criterion cross_entropy: task bang_pretraining trains with nstream_loss"),
-        (["--criterion", "ngram_language_loss_NAR_mixed", "--nar-ratio", 1], "--nar-ratio 1"),
     ],
 )
 def test_only_its_own_loss(text, tmp_path, options, message):
@@ -250,3 +250,57 @@ def test_what_stands_in_place_of_masked_tokens(text, tmp_path, monkeypatch, mask
     chances = ["--mask-token-prob", mask, "--random-token-prob", random]
     pretrain(text, tmp_path, 2, "--disable-validation", *chances)
     assert seen and all(found == (mask == 1.0) for found in seen)
+
+
+def spans_of(sample) -> list[tuple[int, int, int]]:
+    """(sentence, first column, column behind the last) of every masked span."""
+    found = []
+    for row, remaining in enumerate(sample["remaining"].tolist()):
+        column = 0
+        while column < len(remaining) and remaining[column]:
+            found.append((row, column, column + remaining[column]))
+            column += remaining[column]
+    return found
+
+
+@pytest.mark.parametrize("nar_prefix", ["empty", "start"])
+def test_nar_writes_every_span_from_its_beginning(text, nar_prefix):
+    task, model = task_and_model(text, nar_prefix=nar_prefix)
+    task.load_dataset("train")
+    sample = task.dataset("train").collater([task.dataset("train")[i] for i in range(4)])
+    spans = spans_of(sample)
+    assert len(spans) > 4
+    criterion, model = NStreamLoss(task, nar_ratio=1.0), model.eval()
+    loss, size, _ = criterion(model, sample)
+    assert size == sum(end - first for _, first, end in spans)
+
+    def one_by_one(sample) -> list[float]:
+        """The loss of each span by itself, as a sentence that stands at its place in the text."""
+        found = []
+        for row, *columns in spans:
+            inputs = {name: value[row : row + 1] for name, value in sample["net_input"].items()}
+            span = slice(*columns)
+            inputs |= {name: inputs[name][:, span] for name in ("prev_output_tokens", "positions")}
+            target = sample["target"][row : row + 1, span]
+            found.append(criterion(model, {**sample, "net_input": inputs, "target": target, "remaining": None})[0])
+        return [one.item() for one in found]
+
+    alone = one_by_one(sample)
+    assert loss.item() == pytest.approx(sum(alone), rel=1e-5)
+    # of the text before it the second span of the first sentence knows at most the last token
+    (row, first, end), changed = spans[1], sample["net_input"]["prev_output_tokens"].clone()
+    changed[row, first + 1 : end] = changed[row, first + 1 : end].roll(1)
+    sample["net_input"]["prev_output_tokens"] = changed
+    assert one_by_one(sample) == pytest.approx(alone, rel=1e-5)
+    changed[row, first] = task.dictionary.index("a") + (changed[row, first] == task.dictionary.index("a")).int()
+    again = one_by_one(sample)
+    assert (again[1] == pytest.approx(alone[1], rel=1e-5)) == (nar_prefix == "empty")
+    assert again[2:] == pytest.approx(alone[2:], rel=1e-5)
+
+
+def test_pretraining_with_nar(text, tmp_path):
+    options = ["--nar-ratio", 0.5, "--nar-prefix", "start", "--ar-updates", 2]
+    saved = pretrain(text, tmp_path / "saved", 6, *options)
+    assert saved["cfg"]["model"]["nar_prefix"] == "start"
+    assert same(saved, pretrain(text, tmp_path / "again", 6, *options))
+    assert not same(saved, pretrain(text, tmp_path / "empty", 6, "--nar-ratio", 0.5, "--ar-updates", 2))
