@@ -45,7 +45,7 @@ def train(args, folder: Path) -> float:
         with open(folder / "train.log", "a") as log:
             failed = subprocess.run(list(map(str, call)), stdout=log, stderr=log).returncode
         seconds = before + seconds_of_children()
-        write_whole(spent if failed else finished, json.dumps(seconds))
+        write_whole(spent if failed else finished, lambda part: part.write_text(json.dumps(seconds)))
         if failed:
             sys.exit(f"fairseq-train failed: {folder}/train.log")
     return json.loads(finished.read_text())
@@ -116,8 +116,7 @@ def main() -> None:
         "machine": describe(),
         "scores": judge(args, checkpoint),
     }
-    args.output.mkdir(parents=True, exist_ok=True)
-    write_whole(args.output / f"{name}.json", json.dumps(record, indent=1))
+    write_whole(args.output / f"{name}.json", lambda part: part.write_text(json.dumps(record, indent=1)))
     print(name, record["minutes"], json.dumps(record["scores"]), flush=True)
 
 

@@ -170,13 +170,16 @@ class NStreamLoss(FairseqCriterion):
             model: the model.
             sample: fairseq's batch.
             mode: ``streams`` (a chain of up to ``ngram`` masks after every anchor), ``ar`` (one mask after every
-                slot) or ``nar`` (one chain for the whole sentence, in pretraining for every span, see ``--nar-prefix``).
+                slot) or ``nar`` (one chain for every whole sentence, in pretraining every span).
 
         Returns:
             the sum, its sample size (the weight of all pairs that it stands for, or the number of sentences) and
             statistics to log.
         """
         inputs, target = sample["net_input"], sample["target"]
+        if mode == "nar" and "nar_target" in sample:
+            target = sample["nar_target"]
+            inputs = {**inputs, "prev_output_tokens": sample["nar_prev_output_tokens"]}
         real = target.ne(self.padding_idx)
         if mode == "nar":
             tokens, streams = model.decoder.whole_outputs(

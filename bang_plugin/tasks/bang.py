@@ -1,5 +1,6 @@
 """Task ``bang``: sequence to sequence with a choice of decoding."""
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Self, Tuple
@@ -13,6 +14,7 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+from ..data.nar_targets import NarTargets
 from ..decoding import registry
 from ..decoding.option_table import TASK_OPTIONS
 from ..decoding.options import build_generator, check_generation_options, check_task_options
@@ -29,6 +31,13 @@ from .validation_bleu import ValidationBleu
 class BangConfig(TranslationConfig):
     """Options of ``BangTask``: fairseq's translation task's, and those of how to write."""
 
+    nar_data: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "folder with the same training sources and other targets, such as a teacher's (distillation), "
+            "which NAR updates take; all others keep the data's own"
+        },
+    )
     decoding: str = field(default="ar", metadata={"help": "how to write"})
     block_size: int = field(default=4, metadata={"help": "tokens drafted per pass"})
     draft_width: Optional[int] = field(
@@ -153,10 +162,20 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             ) from error
         except AssertionError as error:
             raise BangError(f"{self.cfg.data}, {split}: {error}; binarise both sides again") from error
+        if split == self.cfg.train_subset and self.cfg.nar_data:
+            self.datasets[split] = self._with_nar_targets(split, epoch, combine, **kwargs)
         sizes = self.datasets[split].sizes
         if len(sizes) and sizes.min() < 1:
             line = int(np.flatnonzero(sizes.reshape(len(sizes), -1).min(1) < 1)[0]) + 1
             raise BangError(f"{self.cfg.data}, {split}: line {line} has not even an end symbol; binarise again")
+
+    def _with_nar_targets(self, split: str, epoch: int, combine: bool, **kwargs: Any) -> NarTargets:
+        """The split, whose NAR updates have the targets of ``--nar-data``."""
+        pairs, other = self.datasets[split], copy.copy(self)
+        other.cfg, other.datasets = copy.copy(self.cfg), {}
+        other.cfg.data, other.cfg.nar_data = self.cfg.nar_data, None
+        other.load_dataset(split, epoch, combine, **kwargs)
+        return NarTargets(pairs, other.datasets[split], self.cfg.nar_data)
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> BaseFairseqModel:
         """fairseq's; texts that are longer than the model can read are too long for the task."""
