@@ -13,6 +13,7 @@ from typing import Optional
 from fairseq import checkpoint_utils, utils
 from tqdm import tqdm
 
+from bang_plugin.models.bang import BangModel
 from bang_plugin.models.inference import pack_for_inference
 from scripts.bench.machine import synchronize
 
@@ -88,7 +89,8 @@ class Workbench:
         self.device = device
         for model in self.models:
             model.eval().to(device)
-            pack_for_inference(model, quantize)
+            if isinstance(model, BangModel):  # fairseq's own are compared with it
+                pack_for_inference(model, quantize)
         self.options = self.task.cfg
         self.task.load_dataset(split)
         self.dataset = self.task.dataset(split)
