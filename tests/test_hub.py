@@ -123,7 +123,7 @@ def test_bad_calls(hub, call, message):
 def test_bad_folders(tmp_path):
     with pytest.raises(BangError, match="no such folder"):
         BangModel.from_pretrained(str(tmp_path / "none"))
-    with pytest.raises(BangError, match="none of model.pt, checkpoint_best.pt, checkpoint_last.pt"):
+    with pytest.raises(BangError, match="none of model.pt, model.safetensors, checkpoint_best.pt, checkpoint_last.pt"):
         BangModel.from_pretrained(str(tmp_path))
 
 

@@ -22,7 +22,9 @@ LAYERS = (
     ("decoding",),
     ("tasks",),
     ("conversion",),
-    ("hub", "commands"),
+    ("hub",),
+    ("export",),
+    ("commands",),
     ("__init__", "__main__", "hydra"),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

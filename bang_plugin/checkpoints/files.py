@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 import omegaconf
 import torch
+from fairseq import checkpoint_utils
+from fairseq.dataclass.utils import overwrite_args_by_name
 from numpy._core import multiarray
 from torch import Tensor
 
 from ..errors import BangError, first_line
+from . import tensor_files
 from .integrity import check_configuration, check_whole
 
 ALLOWED_CLASSES: list[Any] = [
@@ -106,15 +109,26 @@ def guarded(load: Callable[..., Any]) -> Callable[..., Any]:
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         with clear_errors(path):
             check_whole(path)
-            state: dict[str, Any] = load(path, *args, **kwargs)
+            overrides = args[0] if args else kwargs.get("arg_overrides")
+            state = _loaded(path, overrides) if tensor_files.is_one(path) else load(path, *args, **kwargs)
             _check_model(path, state)
             check_configuration(path, state)
             _forget_pretrained(state)
             _tell_trainer(state)
-            _forget_traces(state, args[0] if args else kwargs.get("arg_overrides"))
+            _forget_traces(state, overrides)
         return state
 
     return load_checkpoint_to_cpu
+
+
+def _loaded(path: str, overrides: dict[str, Any] | None) -> dict[str, Any]:
+    """A file of tensors as fairseq's function hands on what it has unpickled."""
+    state = tensor_files.read(path)
+    state["cfg"] = omegaconf.OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+    if overrides is not None:
+        overwrite_args_by_name(state["cfg"], overrides)
+    upgraded: dict[str, Any] = checkpoint_utils._upgrade_state_dict(state)
+    return upgraded
 
 
 def completed(upgrade: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,6 +193,8 @@ def read(path: str) -> dict[str, Any]:
     """
     with clear_errors(path):
         check_whole(path)
+        if tensor_files.is_one(path):
+            return tensor_files.read(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         _check_model(path, state)
     return state

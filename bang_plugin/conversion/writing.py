@@ -1,8 +1,5 @@
 """A converted model as a folder of ours: ``model.pt`` as fairseq saves it, dictionaries and tokeniser beside it."""
 
-import os
-import shutil
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +14,7 @@ from torch import Tensor
 from ..checkpoints.parameters import adapt_parameters
 from ..data.dictionary import load_dictionary
 from ..errors import BangError
-from ..guards.saving import whole_file
+from ..guards.saving import check_new, whole_file, whole_folder
 from ..models.bang import PRESETS, BangModel
 from ..tasks.bang import BangTask
 from .vocabulary import Vocabulary
@@ -59,8 +56,7 @@ def check_output(folder: Path) -> None:
     Raises:
         BangError: if something is there already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BangError(f"--output {folder}: is there already; give a new or an empty folder")
+    check_new(folder, f"--output {folder}")
 
 
 def write(converted: Conversion, folder: Path, name: str, seed: int = 1) -> None:
@@ -75,20 +71,8 @@ def write(converted: Conversion, folder: Path, name: str, seed: int = 1) -> None
     Raises:
         BangError: if parameters do not fit the sizes, the vocabulary is not usable, or the folder cannot be written.
     """
-    check_output(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
-    except OSError as error:
-        raise BangError(f"--output {folder}: {error.strerror}") from error
-    try:
+    with whole_folder(folder, f"--output {folder}") as part:
         _write_parts(converted, part, folder, name, seed)
-        part.chmod(0o777 & ~_umask())  # of a temporary folder's, which are for its owner alone
-        os.replace(part, folder)
-    except OSError as error:
-        raise BangError(f"--output {folder}: not written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_parts(converted: Conversion, part: Path, folder: Path, name: str, seed: int) -> None:
@@ -168,9 +152,3 @@ def _complete(parameters: dict[str, Tensor], cfg: DictConfig, task: BangTask, se
     parameters = {"encoder.version": torch.tensor([3.0]), **parameters}  # which fairseq's encoder keeps
     adapt_parameters(parameters, wanted)
     return parameters
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -44,6 +45,45 @@ def whole_file(path: str) -> Iterator[IO[bytes]]:
         if reason is None:
             raise
         raise BangError(f"{path}: not saved: {reason.strerror}; the checkpoints saved before are whole") from error
+
+
+def check_new(folder: Path, name: str) -> None:
+    """Check that nothing would be overwritten; ``name``: of the folder, for the error.
+
+    Raises:
+        BangError: if something is there already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BangError(f"{name}: is there already; give a new or an empty folder")
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, name: str) -> Iterator[Path]:
+    """A folder to write into, which takes the place of ``folder``, new or empty, once all is written.
+
+    Raises:
+        BangError: if something is there already, or it cannot be written.
+    """
+    check_new(folder, name)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    except OSError as error:
+        raise BangError(f"{name}: {error.strerror}") from error
+    try:
+        yield part
+        part.chmod(0o777 & ~_umask())  # of a temporary folder's, which are for its owner alone
+        os.replace(part, folder)
+    except OSError as error:
+        raise BangError(f"{name}: not written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _system_error(error: BaseException | None) -> OSError | None:

@@ -1,7 +1,7 @@
 """From a folder with a checkpoint to a ``BangHub``: dictionaries, tokeniser, and which saved options count."""
 
 from pathlib import Path
-from typing import Any, Dict, Optional, Set
+from typing import Any, Dict, NamedTuple, Optional, Set
 
 from fairseq import checkpoint_utils, registry
 from fairseq.data import encoders
@@ -12,6 +12,7 @@ from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from ..checkpoints import tensor_files
 from ..data.tokenisers import sentence_pieces, word_pieces
 from ..data.wordpiece import Wordpiece
 from ..decoding.option_table import TASK_OPTIONS
@@ -20,7 +21,7 @@ from ..guards import table
 from ..tasks.bang import BangTask
 from .interface import BangHub
 
-CHECKPOINTS = ("model.pt", "checkpoint_best.pt", "checkpoint_last.pt")
+CHECKPOINTS = ("model.pt", tensor_files.NAME, "checkpoint_best.pt", "checkpoint_last.pt")
 # a task's options of how to write and to validate, which a checkpoint does not bring back: from Python as on a command
 # line they have their defaults unless they are asked for
 RUN_OPTIONS = ("decoding", *TASK_OPTIONS, "eval_bleu", "eval_decodings", "truncate_source")
@@ -38,7 +39,7 @@ def from_pretrained(
         folder: where the checkpoint lies, and the tokeniser's file if there is one: ``*.model`` (sentencepiece)
             or ``vocab.txt`` (word pieces).
         checkpoint_file: its name, several separated by colons for an ensemble; default: the first of
-            model.pt, checkpoint_best.pt and checkpoint_last.pt that is there.
+            model.pt, model.safetensors, checkpoint_best.pt and checkpoint_last.pt that is there.
         data_name_or_path: folder with the dictionaries; default: ``folder`` if they are there, else the folder
             that the model was trained on.
         overrides: of the configuration, for instance ``quantize="int8"``, ``truncate_source=True``, ``max_len_b=100``;
@@ -48,6 +49,31 @@ def from_pretrained(
     Raises:
         BangError: if something is missing or cannot be read, or for an override that nothing knows.
     """
+    cfg, task, models = open_checkpoint(folder, checkpoint_file, data_name_or_path, overrides)
+    found = None if "bpe" in overrides else find_tokeniser(Path(folder), is_cased(cfg))
+    if found:
+        cfg.bpe = None
+    return BangHub(cfg, task, models, found or _build_encoder(cfg, "bpe"), _build_encoder(cfg, "tokenizer"))
+
+
+class Opened(NamedTuple):
+    """A checkpoint that has been read.
+
+    Attributes:
+        cfg: its configuration, in which options of how to write have their defaults.
+        task: with its dictionaries.
+        models: as they were trained, one or an ensemble.
+    """
+
+    cfg: DictConfig
+    task: BangTask
+    models: list[Any]
+
+
+def open_checkpoint(
+    folder: str, checkpoint_file: Optional[str], data_name_or_path: Optional[str], overrides: Dict[str, Any]
+) -> Opened:
+    """Load a checkpoint with its dictionaries: see ``from_pretrained``."""
     table.install()
     path = Path(folder)
     if not path.is_dir():
@@ -70,10 +96,7 @@ def from_pretrained(
         raise BangError(f"{first}: {str(error).splitlines()[0]}") from error
     if others:
         models += checkpoint_utils.load_model_ensemble(others, task=task)[0]
-    found = None if "bpe" in overrides else find_tokeniser(path, _is_cased(cfg))
-    if found:
-        cfg.bpe = None
-    return BangHub(cfg, task, models, found or _build_encoder(cfg, "bpe"), _build_encoder(cfg, "tokenizer"))
+    return Opened(cfg, task, models)
 
 
 def _configure(file: str, state: Dict[str, Any], overrides: Dict[str, Any]) -> DictConfig:
@@ -136,7 +159,7 @@ def _names(cfg: Any) -> Set[str]:
     return found
 
 
-def _is_cased(cfg: DictConfig) -> bool:
+def is_cased(cfg: DictConfig) -> bool:
     """Whether the checkpoint was made for word pieces that keep upper case."""
     saved = cfg.get("bpe")
     return isinstance(saved, DictConfig) and bool(saved.get("wordpiece_cased"))
@@ -152,12 +175,22 @@ def find_tokeniser(folder: Path, cased: bool = False) -> Wordpiece | Sentencepie
     Raises:
         BangError: if there are several, or the file is no such thing.
     """
+    file = tokeniser_file(folder)
+    if file is None:
+        return None
+    return sentence_pieces(file) if file.suffix == ".model" else word_pieces(file, cased)
+
+
+def tokeniser_file(folder: Path) -> Path | None:
+    """Where it lies.
+
+    Raises:
+        BangError: if there are several.
+    """
     found = sorted(folder.glob("*.model")) + sorted(folder.glob("vocab.txt"))
     if len(found) > 1:
         raise BangError(f"{folder}: several tokenisers, {', '.join(f.name for f in found)}; leave one")
-    if not found:
-        return None
-    return sentence_pieces(found[0]) if found[0].suffix == ".model" else word_pieces(found[0], cased)
+    return found[0] if found else None
 
 
 def _build_encoder(cfg: DictConfig, kind: str) -> Any:

@@ -31,8 +31,10 @@ def examples() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, prophetnet, xprophetnet, bert):  # noqa: F811
-    """Text, hypotheses and references, the checkpoints of ten epochs, and small models under the published names."""
+def folder(tmp_path_factory, prophetnet, xprophetnet, bert, toy_data, toy_checkpoint):  # noqa: F811
+    """Text, hypotheses and references, checkpoints of ten epochs and one that writes, and small models under the
+    published names.
+    """
     folder = tmp_path_factory.mktemp("help")
     shutil.copytree(prophetnet.folder, folder / "microsoft" / "prophetnet-large-uncased")
     shutil.copytree(xprophetnet.folder, folder / "downloads" / "xprophetnet-large-wiki100-cased")
@@ -42,6 +44,9 @@ def folder(tmp_path_factory, prophetnet, xprophetnet, bert):  # noqa: F811
     for name in ("corpus.src", "corpus.tgt", "text", "outputs.txt", "test.tgt"):
         (folder / name).write_text("".join(" ".join(random.choice(words, 5)) + "\n" for _ in range(50)))
     (folder / "model").mkdir()
+    shutil.copy(toy_checkpoint, folder / "model" / "model.pt")
+    for side in ("src", "tgt"):
+        shutil.copy(toy_data / "bin" / f"dict.{side}.txt", folder / "model")
     for epoch in range(1, 11):
         save(folder / "model" / f"checkpoint{epoch}.pt", [float(epoch)], 10 * epoch, loss=float(epoch))
         save(folder / "model" / f"checkpoint_{epoch}_{10 * epoch - 5}.pt", [float(epoch)], 10 * epoch - 5)

@@ -1,0 +1,43 @@
+"""Write a model in another format, with its dictionary and tokeniser beside it.
+
+    bang export model tensors --format safetensors     (for from_pretrained: nothing in it is pickled)
+
+FOLDER is one that BangModel.from_pretrained loads.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ..guards import log_level
+from ..guards.saving import check_new, whole_folder
+
+FORMATS = ("safetensors",)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("folder", metavar="FOLDER", help="with the checkpoint")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write, new or empty")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
+    parser.add_argument(
+        "--checkpoint-file",
+        metavar="NAME",
+        help="default: the first of model.pt, model.safetensors, checkpoint_best.pt and checkpoint_last.pt",
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="with the dictionaries, if they are not beside the checkpoint")
+
+
+def run(args: Namespace) -> None:
+    """Load and write.
+
+    Raises:
+        BangError: if the model cannot be loaded or exported, or OUT cannot be written.
+    """
+    from ..export import source, tensors
+
+    log_level.install()  # importing fairseq has opened it
+    check_new(args.out, str(args.out))
+    found = source.load(args.folder, args.checkpoint_file, args.data)
+    with whole_folder(args.out, str(args.out)) as part:
+        names = tensors.write(found, part)
+    print(f"{args.out}: {', '.join(names)}")
