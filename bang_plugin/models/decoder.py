@@ -54,7 +54,7 @@ class CrossAttention(nn.Module):
         Returns:
             ``(batch, rows, embed_dim)``.
         """
-        q = self._heads(self.q_proj(hidden.reshape(len(keys_values[0]), -1, hidden.size(-1))))
+        q = self._heads(self.q_proj(hidden.reshape(keys_values[0].size(0), -1, hidden.size(-1))))
         out = fused_attention(q, *keys_values, source_mask, dropout_rate(self.dropout))
         return self.out_proj(out.transpose(1, 2).flatten(2)).view_as(hidden)
 

@@ -106,6 +106,26 @@ class BangEncoder(TransformerEncoderBase):
         """
         pad = src_tokens.eq(self.padding_idx)
         mask = pad if pad.any() else None
+        states, embedding = self.states(src_tokens, mask, token_embeddings)
+        return {
+            "encoder_out": [states[-1]],
+            "encoder_padding_mask": [] if mask is None else [mask],
+            "encoder_embedding": [embedding],
+            "encoder_states": states if return_all_hiddens else [],
+            "src_tokens": [],
+            "src_lengths": [(~pad).sum(1, dtype=torch.int32).unsqueeze(1)],
+        }
+
+    def states(
+        self, src_tokens: Tensor, mask: Tensor | None, token_embeddings: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Hidden states before the first layer and after each, ``(src_len, batch, embed_dim)``, and the embedding.
+
+        Args:
+            src_tokens: ``(batch, src_len)``.
+            mask: True at padding, same shape; None if there is none.
+            token_embeddings: instead of those of ``src_tokens``.
+        """
         x, embedding = self.forward_embedding(src_tokens, token_embeddings)
         if mask is not None:
             x = x.masked_fill(mask.unsqueeze(-1), 0)
@@ -114,14 +134,7 @@ class BangEncoder(TransformerEncoderBase):
         for layer in self.layers:
             x = layer(x, encoder_padding_mask=mask)
             states.append(x)
-        return {
-            "encoder_out": [x],
-            "encoder_padding_mask": [] if mask is None else [mask],
-            "encoder_embedding": [embedding],
-            "encoder_states": states if return_all_hiddens else [],
-            "src_tokens": [],
-            "src_lengths": [(~pad).sum(1, dtype=torch.int32).unsqueeze(1)],
-        }
+        return states, embedding
 
     def build_encoder_layer(self, cfg: TransformerConfig) -> nn.Module:
         """Called by fairseq's constructor, once per layer."""
