@@ -1,4 +1,4 @@
-"""Every speed figure of this project comes from here: ``python -m scripts.benchmark {train,decode,peers,memory}``.
+"""Every speed figure of this project comes from here: ``python -m scripts.benchmark COMPARISON``, of those below.
 
 All contestants of a comparison run in one process and in turn; medians and spreads are printed together with the
 machine and versions, and saved as ``benchmark_<name>.json``, ``.md`` and ``.png``.
@@ -16,6 +16,7 @@ COMPARISONS = {
     "train": "a training step of the compact layout against the dense one",
     "decode": "every decoding mode of a checkpoint on a test set",
     "peers": "our modes against fairseq, CTranslate2 and a one-pass model",
+    "export": "a model's ONNX graphs in onnxruntime against the model in torch",
     "memory": "peaks against batch size and length, and growth over many batches",
 }
 

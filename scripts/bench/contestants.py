@@ -27,10 +27,12 @@ class Contestant:
         write: ``write(sample, length)`` writes ``length`` tokens, the end symbol included, for every source of a
             fairseq batch; ``max_len_b`` and ``min_len`` force the length.
         encoder: module whose time is told apart; None where it cannot be seen.
+        folder: of temporary files that it reads.
     """
 
     write: Callable
     encoder: object = None
+    folder: object = None
 
 
 def _limits(length: int) -> dict:

@@ -1,8 +1,8 @@
 """``peers``: our five modes against fairseq's Transformer, CTranslate2 and fairseq's one-pass model.
 
-All have bang_base's dimensions and random weights; every one writes exactly the asked number of tokens. Random
-weights say nothing about quality, only about work; where the work depends on what a model is sure of, that
-is prescribed and part of the contestant's name.
+Three of ours write in onnxruntime too, from exported graphs. All have bang_base's dimensions and random weights;
+every one writes exactly the asked number of tokens. Random weights say nothing about quality, only about work; where
+the work depends on what a model is sure of, that is prescribed and part of the contestant's name.
 """
 
 import copy
@@ -19,6 +19,7 @@ from scripts.measure import stopwatch
 from . import models
 from .contestants import bang_contestants, ctranslate2_transformer, fairseq_nat, fairseq_transformer, release
 from .machine import add_device_arguments, describe, matmul_rate
+from .onnx_graphs import onnxruntime_graphs
 from .output import Output
 from .timing import add_round_arguments, interleave
 
@@ -75,6 +76,9 @@ def contestants(args) -> tuple:
             pack_for_inference(model, kind or "none")
         for name, one in bang_contestants(model, dictionary, args.block_size, args.kept, positions).items():
             found[name.replace("bang", f"bang {kind}") if kind else name] = one
+    exported = not args.only or any(part.startswith("onnxruntime") for part in args.only)
+    if exported and "onnxruntime" not in args.without and (args.device, args.dtype) == ("cpu", "float32"):
+        found |= onnxruntime_graphs(copy.deepcopy(ours), dictionary, args.block_size, args.kept)
     transformer = models.transformer(size, dictionary, positions).eval()
     if "ctranslate2" not in args.without:
         found |= ctranslate2_transformer(transformer, size, dictionary, args.device, args.dtype)

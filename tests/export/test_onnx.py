@@ -17,6 +17,7 @@ from bang_plugin.decoding.session import Session
 from bang_plugin.errors import BangError
 from bang_plugin.export import onnx_files, source
 from bang_plugin.export.decode import Writer
+from scripts.bench.onnx_graphs import contestants
 from tests.conftest import build_reference_model, build_task
 
 LONGEST = 38
@@ -162,6 +163,21 @@ def test_int8(exported, writer):
     assert 0.95 < np.corrcoef(exact, near)[0, 1] < 1 - 1e-7
     answers = [eight.write(exported.sources, mode, **options, max_len=9) for mode, options, _ in MODES]
     assert all(tokens[-1] == writer.eos for answer in answers for tokens in answer)
+
+
+@pytest.mark.parametrize("kept", [1, 2, 4])
+def test_contestants_of_the_benchmark(exported, kept):
+    """They write the asked number of tokens, and what they keep of each draft is prescribed."""
+    eos = exported.dictionary.eos()
+    sample = {"net_input": {"src_tokens": torch.tensor([[11, 12, eos], [13, 14, eos]])}}
+    found = contestants(exported.out, 4, kept)
+    assert len(found) == 6
+    for name, one in found.items():
+        writer = one.write.args[0]
+        before = writer.passes
+        assert {len(tokens) for tokens in one.write(sample, 12)} == {12}
+        if "speculative" in name:
+            assert writer.passes - before == {1: 12, 2: 8, 4: 4}[kept]
 
 
 def test_packed_models_and_unknown_operators(reference, tmp_path):

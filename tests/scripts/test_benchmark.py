@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -175,10 +176,32 @@ def test_lower_precision_is_for_the_cpu(tmp_path):
 
 def test_peers(tmp_path):
     pytest.importorskip("ctranslate2")
-    record = run(tmp_path, "peers")
+    record = run(tmp_path, "peers", "--without", "onnxruntime")
     rows = record["tables"]["7 source tokens, 5 output tokens"]
     assert len(rows) == 13 and all(row["ms, batch 1"] > 0 for row in rows)
     assert 0 < record["facts"]["share of time inside matrix products"] <= 1
+
+
+@pytest.mark.slow
+def test_peers_with_exported_graphs(tmp_path):
+    record = run(tmp_path, "peers", "--only", "bang nar", "onnxruntime", "--without", "ctranslate2")
+    names = [row["contestant"] for row in record["tables"]["7 source tokens, 5 output tokens"]]
+    assert len(names) == 8 and "onnxruntime int8, nar" in names
+
+
+@pytest.mark.slow
+def test_export(tmp_path, toy_data, toy_checkpoint):
+    """The quick version of what it compares is tests/export/test_onnx.py."""
+    benchmark.main(
+        ["export", str(Path(toy_checkpoint).parent), str(toy_data / "bin"), "--quick", "--folder", str(tmp_path)]
+    )
+    record = json.loads((tmp_path / "benchmark_export.json").read_text())
+    assert all(
+        record["facts"][f"{graph}.onnx, float32: greatest difference of a logit"] < 1e-4 for graph in ("nar", "step")
+    )
+    rows = record["tables"]["8 sentences"]
+    assert len(rows) == 15 and all(row["ms, batch 1"] > 0 for row in rows)
+    assert all(row["sentences as torch"] == 8 for row in rows if "int8" not in row["by"])
 
 
 def test_peers_in_other_precisions(tmp_path):
