@@ -6,6 +6,7 @@
 FOLDER is one that BangModel.from_pretrained loads; docs/export.md says what the graphs take.
 """
 
+import logging
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -46,10 +47,15 @@ def run(args: Namespace) -> None:
 
     log_level.install()  # importing fairseq has opened it
     check_new(args.out, str(args.out))
-    found = source.load(args.folder, args.checkpoint_file, args.data)
-    with whole_folder(args.out, str(args.out)) as part:
-        if args.format == "onnx":
-            names = onnx_files.write(found, part, args.quantize or "none")
-        else:
-            names = tensors.write(found, part)
+    quiet = logging.root.manager.disable
+    logging.disable(logging.INFO)  # what fairseq's task says of itself
+    try:
+        found = source.load(args.folder, args.checkpoint_file, args.data)
+        with whole_folder(args.out, str(args.out)) as part:
+            if args.format == "onnx":
+                names = onnx_files.write(found, part, args.quantize or "none")
+            else:
+                names = tensors.write(found, part)
+    finally:
+        logging.disable(quiet)
     print(f"{args.out}: {', '.join(names)}")

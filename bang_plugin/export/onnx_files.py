@@ -73,6 +73,7 @@ def configuration(source: Source) -> dict[str, Any]:
         "layers": len(decoder.layers),
         "heads": attention.num_heads,
         "head_dim": attention.head_dim,
+        "cased": source.cased,
         "symbols": dictionary.symbols,
     }
 

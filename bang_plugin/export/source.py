@@ -9,7 +9,7 @@ from fairseq.data import Dictionary
 from omegaconf import DictConfig
 
 from ..errors import BangError
-from ..hub.loading import open_checkpoint, tokeniser_file
+from ..hub.loading import is_cased, open_checkpoint, tokeniser_file
 from ..models.bang import BangModel
 from ..tasks.bang import BangTask
 
@@ -23,6 +23,7 @@ class Source:
         cfg, task: of its checkpoint.
         model: in float32, not packed.
         tokeniser: its file, if there is one.
+        cased: whether its word pieces keep upper case.
     """
 
     folder: str
@@ -30,6 +31,7 @@ class Source:
     task: BangTask
     model: BangModel
     tokeniser: Path | None
+    cased: bool = False
 
     @property
     def dictionary(self) -> Dictionary:
@@ -55,7 +57,7 @@ def load(folder: str, checkpoint_file: str | None = None, data: str | None = Non
     model = models[0]
     if type(model) is not BangModel:
         raise BangError(f"{folder}: a model of class {type(model).__name__}, whose own parts export does not know")
-    return Source(folder, cfg, task, model.float().eval(), _tokeniser(Path(folder), cfg))
+    return Source(folder, cfg, task, model.float().eval(), _tokeniser(Path(folder), cfg), is_cased(cfg))
 
 
 def check_alone(models: list[Any], name: str) -> None:
