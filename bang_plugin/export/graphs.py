@@ -15,11 +15,12 @@ from ..modules.streams import Streams
 
 
 class Nar(nn.Module):
-    """All tokens in one pass: one chain after the empty prefix (paper section 3.3)."""
+    """All tokens in one pass: one chain after the empty prefix (paper section 3.3), or after y_0 if so trained."""
 
     def __init__(self, model: BangModel):
         super().__init__()
         self.encoder, self.decoder = model.encoder, model.decoder
+        self.before = 1 if model.decoder.nar_prefix == "start" else 0
 
     def forward(self, src_tokens: Tensor, elements: Tensor) -> Tensor:
         """Predict.
@@ -35,16 +36,18 @@ class Nar(nn.Module):
         pad = src_tokens.eq(self.decoder.padding_idx)
         states, _ = self.encoder.states(src_tokens, pad)
         element = elements.unsqueeze(0).expand(src_tokens.size(0), -1)
-        none = torch.zeros_like(element)
+        start = torch.zeros_like(src_tokens[:, : self.before])
+        positions = torch.cat([start, element], dim=1)
         streams = Streams(
-            positions=_places(self.decoder, element),
-            visible=none,
-            prefix_positions=element[:, :0],
-            chain=none,
+            positions=_places(self.decoder, positions),
+            visible=torch.full_like(positions, self.before),
+            prefix_positions=_places(self.decoder, start),
+            chain=torch.zeros_like(element),
             element=element,
         )
         encoder_out = {"encoder_out": [states[-1]], "source_mask": ~pad[:, None, None]}
-        logits: Tensor = self.decoder.output_layer(self.decoder.rows(None, streams, encoder_out))
+        prefix = start + self.decoder.dictionary.eos() if self.before else None
+        logits: Tensor = self.decoder.output_layer(self.decoder.rows(prefix, streams, encoder_out, skip=self.before))
         return logits
 
 

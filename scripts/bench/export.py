@@ -110,8 +110,8 @@ def differences(model, writers: dict, batches: list) -> dict[str, float]:
         prefix = np.array([[exact.eos, *a[:-1], *[exact.eos] * (length - len(a))] for a in answers])
         real = np.arange(length) < np.array([[len(a)] for a in answers])
         session = Session([model], {"src_tokens": torch.from_numpy(src_tokens)})
-        session.skip_first_position()
-        wanted_nar = session.masks(32)[0].numpy()
+        session.start_chain(exact.eos)
+        wanted_nar = session.grow_chain(32)[0].numpy()
         session = Session([model], {"src_tokens": torch.from_numpy(src_tokens)})
         wanted_step = session.chains(torch.from_numpy(prefix), 1, verify=True)[0].numpy()[real]
         for name, writer in writers.items():

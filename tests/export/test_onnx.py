@@ -15,7 +15,7 @@ import torch
 from bang_plugin.__main__ import main as bang
 from bang_plugin.decoding.session import Session
 from bang_plugin.errors import BangError
-from bang_plugin.export import onnx_files, source
+from bang_plugin.export import graphs, onnx_files, source
 from bang_plugin.export.decode import Writer
 from scripts.bench.onnx_graphs import contestants
 from tests.conftest import build_reference_model, build_task
@@ -68,14 +68,26 @@ def test_nar_logits(exported, writer, left):
     """Those of a batch are ours, and what each sentence has alone, however many masks there are."""
     src_tokens = padded(exported.sources, writer.pad, left)
     session = Session([exported.model], {"src_tokens": torch.from_numpy(src_tokens)})
-    session.skip_first_position()
+    session.start_chain(writer.eos)
     with torch.no_grad():
-        wanted, _ = session.masks(LONGEST)
+        wanted, _ = session.grow_chain(LONGEST)
     close(writer.run("nar", src_tokens=src_tokens, elements=np.arange(1, LONGEST + 1))[0], wanted)
     for i, alone in enumerate(exported.sources):
         for masks in (1, 2, 17):
             found = writer.run("nar", src_tokens=np.array([alone]), elements=np.arange(1, masks + 1))[0]
             close(found, wanted[i : i + 1, :masks])
+
+
+@pytest.mark.parametrize("nar_prefix", ["empty", "start"])
+def test_what_nar_s_chain_stands_behind(exported, writer, reference, nar_prefix):
+    """The graph before it is exported: y_0 or nothing, as the model was trained."""
+    model = build_reference_model(reference, nar_prefix=nar_prefix)
+    src_tokens = torch.from_numpy(padded(exported.sources, writer.pad))
+    session = Session([model], {"src_tokens": src_tokens})
+    session.start_chain(writer.eos)
+    with torch.no_grad():
+        found = graphs.Nar(model)(src_tokens, torch.arange(1, LONGEST + 1))
+        close(found.numpy(), session.grow_chain(LONGEST)[0])
 
 
 def test_step_logits(exported, writer):
