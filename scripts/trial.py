@@ -42,6 +42,7 @@ def train(args, folder: Path) -> float:
         own += ["--save-interval-updates", SAVE_INTERVAL, "--keep-interval-updates", 1]
         own += ["--log-format", "json", "--log-interval", 100, "--num-workers", 0]
         call = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.train", args.data, *args.fairseq, *own]
+        before -= seconds_of_children()
         with open(folder / "train.log", "a") as log:
             failed = subprocess.run(list(map(str, call)), stdout=log, stderr=log).returncode
         seconds = before + seconds_of_children()
@@ -70,7 +71,7 @@ def modes(args) -> list[Mode]:
 def judge(args, checkpoint: Path) -> dict[str, dict[str, float]]:
     """Quality and decoder passes of every decoding."""
     warnings_only()
-    references = [line.split("\t") for line in Path(args.references).read_text(encoding="utf-8").splitlines()]
+    references = [line.split("\t") for line in args.references.read_text(encoding="utf-8").splitlines()]
     bench = Workbench(str(checkpoint), str(args.data), split=args.split)
     join = tokenise.load(args.sentencepiece_model, None).decode if args.sentencepiece_model else str
     found = {}
@@ -90,7 +91,11 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, required=True, help="what fairseq-preprocess wrote")
-    parser.add_argument("--references", type=Path, required=True, help="of the split, a sentence a line, tab-separated")
+    parser.add_argument(
+        "--references",
+        type=Path,
+        help="of the split, a sentence a line, tab-separated; without them nothing is written",
+    )
     parser.add_argument("--split", default="test")
     parser.add_argument("--metric", default="bleu", help=f"comma-separated: {', '.join(METRICS)}")
     parser.add_argument("--sentencepiece-model", type=Path)
@@ -115,10 +120,12 @@ def main() -> None:
         "command": f"fairseq-train DATA {options}",
         "minutes": round(seconds / 60, 2),
         "machine": describe(),
-        "scores": judge(args, checkpoint),
     }
+    if args.references:
+        record["sentences"] = len(args.references.read_text(encoding="utf-8").splitlines())
+        record["scores"] = judge(args, checkpoint)
     write_whole(args.output / f"{name}.json", lambda part: part.write_text(json.dumps(record, indent=1)))
-    print(name, record["minutes"], json.dumps(record["scores"]), flush=True)
+    print(name, record["minutes"], json.dumps(record.get("scores", {})), flush=True)
 
 
 if __name__ == "__main__":
