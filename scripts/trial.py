@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--references",
         type=Path,
-        help="of the split, a sentence a line, tab-separated; without them nothing is written",
+        help="of the split, a sentence a line, tab-separated; without them none is written",
     )
     parser.add_argument("--split", default="test")
     parser.add_argument("--metric", default="bleu", help=f"comma-separated: {', '.join(METRICS)}")
