@@ -10,6 +10,8 @@ from ..errors import BangError
 from .collapsing import Collapsing
 from .hypothesis import Hypothesis
 from .observers import BatchEvent, Observer, PassEvent, audience
+from .option_table import flag
+from .prefix import begin_with
 from .registry import readers
 from .session import Session
 from .state import DecodingState, Limits
@@ -47,6 +49,7 @@ class BlockGenerator:
         lenpen: scores are divided by ``length ** lenpen``; 0 leaves the sum of log-probabilities.
         collapse_repeats: drop pieces and words that repeat their predecessor, see `Collapsing`.
         observers: told of every pass and every batch.
+        takes_prefix: whether the mode writes behind a prefix, which may then be given.
     """
 
     def __init__(
@@ -58,12 +61,13 @@ class BlockGenerator:
         lenpen: float = 1.0,
         collapse_repeats: bool = False,
         observers: Sequence[Observer] = (),
+        takes_prefix: bool = False,
     ):
         self.models = models
         self.dictionary = dictionary
         self.mode, self.limits = mode, limits
         self.lenpen, self.collapsing = lenpen, Collapsing(dictionary) if collapse_repeats else None
-        self.observers = list(observers)
+        self.observers, self.takes_prefix = list(observers), takes_prefix
         self.eos = dictionary.eos()
         self.symbols_to_strip_from_output = {self.eos}
 
@@ -81,21 +85,26 @@ class BlockGenerator:
         Args:
             models: ignored, as by fairseq's generators; those of the constructor write.
             sample: fairseq batch with ``net_input``.
+            prefix_tokens: with which the outputs begin, ``(batch, n)``.
 
         Returns:
             for each sentence a list of one hypothesis, see ``Hypothesis.as_dict``.
 
         Raises:
-            BangError: if prefix tokens or constraints are given.
+            BangError: if constraints are given, or prefix tokens where the mode has no prefix.
         """
-        if prefix_tokens is not None or constraints is not None:
-            where = " or ".join(readers("prefix_size"))
-            raise BangError(f"--prefix-size and --constraints need --decoding {where}")
+        given = {"constraints": constraints, "prefix_size": None if self.takes_prefix else prefix_tokens}
+        for option, value in given.items():
+            if value is not None:
+                raise BangError(f"{flag(option)} needs --decoding {' or '.join(readers(option))}")
         for model in self.models:
             model.eval()
         session = Session(self.models, sample["net_input"])
         lengths = sample["net_input"]["src_tokens"].ne(self.dictionary.pad()).sum(1)
-        batch = BatchEvent(sample, self._write(sample, session, self.begin(sample, lengths)))
+        state = self.begin(sample, lengths)
+        if prefix_tokens is not None and len(lengths):
+            begin_with(session, state, prefix_tokens)
+        batch = BatchEvent(sample, self._write(sample, session, state))
         for observer in audience(self.observers):
             observer.on_batch(batch)
         return [[hypothesis.as_dict() for hypothesis in found] for found in batch.hypotheses]
@@ -108,7 +117,14 @@ class BlockGenerator:
     def _write(self, sample: Dict[str, Any], session: Session, state: DecodingState) -> List[List[Hypothesis]]:
         host, step, observers = state.host, self.mode(session, state), audience(self.observers)
         hypotheses: List[List[Hypothesis]] = [[] for _ in host.rows]
-        proposed = np.zeros(len(host.rows), int)
+        proposed = host.lengths.copy()
+        if proposed.any():
+            for observer in observers:
+                tokens, scores = state.written[:, : proposed.max()], state.scores[:, : proposed.max()]
+                rows = host.rows
+                observer.on_pass(
+                    PassEvent(sample, self.dictionary, session.passes, rows, tokens, scores, proposed, proposed)
+                )
         while True:
             tokens, scores, counts, offered, read = step()
             state.keep(tokens, scores, counts)

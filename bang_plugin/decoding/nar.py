@@ -6,7 +6,7 @@ import torch
 
 from .candidates import best_of_candidates
 from .loop import Step
-from .registry import register_decoding
+from .registry import LOOP_OPTIONS, register_decoding
 from .session import Session
 from .state import DecodingState
 
@@ -15,6 +15,7 @@ from .state import DecodingState
     "nar",
     help="all tokens in one pass",
     likelihood="own",
+    understands=[option for option in LOOP_OPTIONS if option != "prefix_size"],  # its chain sees none
     only_writing=("nar_candidates", "lenpen", "collapse_repeats"),
 )
 def nar(

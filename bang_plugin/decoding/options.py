@@ -216,4 +216,5 @@ def build_block_generator(
         lenpen=request.lenpen,
         collapse_repeats=cfg.collapse_repeats,
         observers=observers,
+        takes_prefix=decoding.understands("prefix_size"),
     )

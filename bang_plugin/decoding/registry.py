@@ -14,7 +14,14 @@ from .state import Limits
 
 _TRACES = ("print_trace", "trace_file")
 # what the shared loop does for every mode
-LOOP_OPTIONS = (*(limit.name for limit in fields(Limits)), "unnormalized", "lenpen", "collapse_repeats", *_TRACES)
+LOOP_OPTIONS = (
+    *(limit.name for limit in fields(Limits)),
+    "unnormalized",
+    "lenpen",
+    "collapse_repeats",
+    "prefix_size",
+    *_TRACES,
+)
 _EVERYWHERE = {name for name, option in OPTIONS.items() if option.everywhere}
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -42,7 +42,7 @@ class HostState:
 
     Attributes:
         rows, lengths, max_lengths, new_counts, draft_counts: those of ``DecodingState``. Before the first step
-            there is one new token, y_0.
+            there is one new token, y_0 or the last one that was given.
         ended: whether the last step ended it.
     """
 
@@ -99,7 +99,7 @@ class DecodingState:
         )
         self.rows = torch.arange(bsz, device=max_lengths.device)
         self.lengths = torch.zeros_like(max_lengths)
-        self.new_counts = torch.zeros_like(max_lengths)
+        self.new_counts = torch.ones_like(max_lengths)
         self.written = torch.full((bsz, room), self.pad, device=max_lengths.device)
         self.scores = torch.zeros(bsz, room, device=max_lengths.device)
         self.draft: Optional[Tensor] = None
@@ -160,10 +160,35 @@ class DecodingState:
             tokens ``(batch, n)`` and how many of them each sentence has ``(batch,)``; ``host.new_counts`` has that too.
         """
         if not self.host.lengths.any():
-            return torch.full_like(self.lengths.unsqueeze(1), self.eos), torch.ones_like(self.lengths)
+            return torch.full_like(self.lengths.unsqueeze(1), self.eos), self.new_counts
         place = torch.arange(int(self.host.new_counts.max()), device=self.lengths.device)
         place = (self.lengths - self.new_counts).unsqueeze(1) + place
-        return self.written.gather(1, place.clamp(max=self.written.size(1) - 2)), self.new_counts
+        tokens = self.written.gather(1, place.clamp(0, self.written.size(1) - 2))
+        if not self.host.lengths.all():  # of a sentence without a given prefix beside others with one
+            tokens = tokens.masked_fill((self.lengths == 0).unsqueeze(1), self.eos)
+        return tokens, self.new_counts
+
+    def begin(
+        self,
+        tokens: Tensor,
+        scores: Tensor,
+        counts: Tensor,
+        known: np.ndarray,
+        limits: Tensor,
+        known_limits: np.ndarray,
+    ) -> None:
+        """Take given tokens for written, of which the decoder has read all but each sentence's last.
+
+        Args:
+            tokens, scores: ``(batch, n)``.
+            counts: how many each sentence has, ``(batch,)``, and ``known``: the same on the host.
+            limits: ``max_lengths`` from now on, and ``known_limits``: the same on the host.
+        """
+        there = torch.arange(tokens.size(1), device=tokens.device) < counts.unsqueeze(1)
+        self.written[:, : tokens.size(1)] = tokens.masked_fill(~there, self.pad)
+        self.scores[:, : tokens.size(1)] = scores.masked_fill(~there, 0.0)
+        self.lengths, self.max_lengths = counts, limits
+        self.host.lengths, self.host.max_lengths = known, known_limits
 
     def keep(self, tokens: Tensor, scores: Tensor, counts: Tensor) -> None:
         """Append each sentence's first ``counts`` tokens, up to the end symbol, and update ``host``.
