@@ -14,7 +14,8 @@ setup(
     description="BANG for fairseq: one encoder-decoder for autoregressive and non-autoregressive generation",
     # Hydra looks for plugins of its own in the namespace package hydra_plugins
     packages=[*find_packages(include=["bang_plugin", "bang_plugin.*"]), "hydra_plugins"],
-    package_data={"bang_plugin": ["py.typed"]},  # type checkers read the annotations of an installed package
+    # type checkers read the annotations of an installed package
+    package_data={"bang_plugin": ["py.typed", "serving/static/*"]},
     package_dir={"hydra_plugins": "bang_plugin/hydra/hydra_plugins"},
     entry_points={"console_scripts": ["bang = bang_plugin.__main__:main"]},
     python_requires=">=3.11,<3.14",
@@ -48,6 +49,7 @@ setup(
             *EXPORT,
             "hypothesis",
             "mypy==2.4.1",
+            "playwright",  # drives Debian's Chromium, which has to be installed
             "pytest",
             "pytest-xdist",
             "ruff",

@@ -8,7 +8,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 from .hypothesis import Hypothesis
 from .observers import BatchEvent, Observer, audience
-from .registry import GeneratorRequest, register_decoding
+from .registry import TRACES, GeneratorRequest, register_decoding
 from .repeats import RepeatBlock
 from .stats import standard_observers
 
@@ -25,8 +25,9 @@ class BeamSearch(SequenceGenerator):
         observers: told of every batch.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(self, models: Any, tgt_dict: Any, *args: Any, **kwargs: Any):
+        super().__init__(models, tgt_dict, *args, **kwargs)
+        self.dictionary = tgt_dict
         blocker = self.repeat_ngram_blocker  # type: ignore[has-type]
         if blocker is not None:
             self.repeat_ngram_blocker = RepeatBlock(blocker.no_repeat_ngram_size)
@@ -45,7 +46,7 @@ class BeamSearch(SequenceGenerator):
             passes = max((len(h["tokens"]) for h in hypotheses), default=0)
             for hypothesis in hypotheses:
                 hypothesis.setdefault("passes", passes)  # fewer where the model looks ahead
-        batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results])
+        batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results], self.dictionary)
         for observer in audience(self.observers):
             observer.on_batch(batch)
         return results
@@ -58,10 +59,14 @@ def _hypothesis(found: Dict[str, Any]) -> Hypothesis:
 
 
 @register_decoding(
-    "ar", help="fairseq's beam search", likelihood="ar", understands=SEARCH_OPTIONS, builds_generator=True
+    "ar",
+    help="fairseq's beam search",
+    likelihood="ar",
+    understands=[*SEARCH_OPTIONS, *TRACES],
+    builds_generator=True,
 )
 def ar(request: GeneratorRequest) -> Any:
     """fairseq's search, of which stream 1 is the model."""
     generator = request.fairseq_search(BeamSearch)
-    generator.observers += standard_observers("ar")
+    generator.observers += standard_observers("ar", request.cfg.print_trace, request.cfg.trace_file)
     return generator

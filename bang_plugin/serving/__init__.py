@@ -1,0 +1,1 @@
+"""Answers over HTTP, and the pages that show how they are written."""
