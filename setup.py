@@ -15,7 +15,7 @@ setup(
     # Hydra looks for plugins of its own in the namespace package hydra_plugins
     packages=[*find_packages(include=["bang_plugin", "bang_plugin.*"]), "hydra_plugins"],
     # type checkers read the annotations of an installed package
-    package_data={"bang_plugin": ["py.typed", "serving/static/*"]},
+    package_data={"bang_plugin": ["py.typed", "serving/static/*", "serving/*.html"]},
     package_dir={"hydra_plugins": "bang_plugin/hydra/hydra_plugins"},
     entry_points={"console_scripts": ["bang = bang_plugin.__main__:main"]},
     python_requires=">=3.11,<3.14",

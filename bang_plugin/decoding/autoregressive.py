@@ -25,9 +25,8 @@ class BeamSearch(SequenceGenerator):
         observers: told of every batch.
     """
 
-    def __init__(self, models: Any, tgt_dict: Any, *args: Any, **kwargs: Any):
-        super().__init__(models, tgt_dict, *args, **kwargs)
-        self.dictionary = tgt_dict
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         blocker = self.repeat_ngram_blocker  # type: ignore[has-type]
         if blocker is not None:
             self.repeat_ngram_blocker = RepeatBlock(blocker.no_repeat_ngram_size)
@@ -46,7 +45,7 @@ class BeamSearch(SequenceGenerator):
             passes = max((len(h["tokens"]) for h in hypotheses), default=0)
             for hypothesis in hypotheses:
                 hypothesis.setdefault("passes", passes)  # fewer where the model looks ahead
-        batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results], self.dictionary)
+        batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results], self.tgt_dict)
         for observer in audience(self.observers):
             observer.on_batch(batch)
         return results

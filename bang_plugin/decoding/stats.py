@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import weakref
-from typing import Any, Dict, Iterator, List, Optional, TextIO, Tuple
+from typing import Any, Dict, List, Optional, TextIO
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -63,7 +63,7 @@ def _log(decoding: str, totals: Totals) -> None:
 class TraceRecorder(Observer):
     """Gives each hypothesis its ``trace``. For one generator at a time.
 
-    A trace is for every pass what ``pass_records`` says; of a search, which tells of no passes, it is its best
+    A trace is for every pass what ``trace_records`` says; of a search, which tells of no passes, it is its best
     hypothesis, of which every pass wrote a token.
 
     Args:
@@ -79,7 +79,7 @@ class TraceRecorder(Observer):
         """See ``Observer``."""
         if event.sample is not self._sample:
             self._sample, self._traces = event.sample, {}
-        for row, record in pass_records(event):
+        for row, record in trace_records(event).items():
             self._traces.setdefault(row, []).append(record)
 
     def on_batch(self, event: BatchEvent) -> None:
@@ -93,8 +93,8 @@ class TraceRecorder(Observer):
         self._sample, self._traces = None, {}
 
 
-def pass_records(event: PassEvent) -> Iterator[Tuple[int, Dict[str, Any]]]:
-    """Of each sentence of a pass its place in the batch, and what a trace says.
+def trace_records(event: PassEvent) -> Dict[int, Dict[str, Any]]:
+    """What a trace says of a pass, by the sentences' places in the batch.
 
     That is the ``pass``'s number, the proposed ``tokens`` as text, their ``probabilities``, and how many were ``kept``.
     Where something was noted, also the ``draft`` that the pass verified, if it did, and for each token up to the end
@@ -106,7 +106,7 @@ def pass_records(event: PassEvent) -> Iterator[Tuple[int, Dict[str, Any]]]:
         numbers += [notes.tokens.flatten(1).double(), notes.log_probabilities.flatten(1).double().exp()]
     if notes and notes.drafted is not None:
         numbers.append(notes.drafted.double())
-    shown = torch.cat(numbers, dim=1).cpu()
+    shown, records = torch.cat(numbers, dim=1).cpu(), {}
     for row, values, proposed, kept in zip(event.rows.tolist(), shown, event.proposed.tolist(), event.kept.tolist()):
         tokens = [int(token) for token in values[:proposed]]
         record = {
@@ -125,7 +125,8 @@ def pass_records(event: PassEvent) -> Iterator[Tuple[int, Dict[str, Any]]]:
                 [[words[int(other)], round(p, 6)] for other, p in zip(*pairs) if other != token and p > 0]
                 for token, *pairs in zip(tokens[:known], others.tolist(), chances.tolist())
             ]
-        yield row, record
+        records[row] = record
+    return records
 
 
 def _search_record(dictionary: Any, best: Hypothesis) -> List[Dict[str, Any]]:

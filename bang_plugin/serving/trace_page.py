@@ -6,14 +6,13 @@ import html
 import json
 import math
 import re
-from importlib import resources
 from pathlib import Path
 from typing import Any, Dict, List
 
 from ..errors import BangError
 from ..evaluation.files import read_lines
 
-STATIC = resources.files(__package__) / "static"
+STATIC = Path(__file__).parent / "static"
 # in an order in which each uses only those before it; in one script no name is imported
 SCRIPTS = ("words.js", "picture.js", "player.js", "appearance.js", "trace.js")
 _IMPORT = re.compile(r"^import .*\n", re.M)
@@ -129,7 +128,7 @@ def trace_page(title: str, traces: Dict[str, List[Dict[str, Any]]]) -> str:
         'id="records"></script>': f'id="records">{records}</script>',
         '<script type="module" src="trace.js"></script>': f'<script type="module">{script}</script>',
     }
-    page = (STATIC / "trace.html").read_text("utf-8")
+    page = (STATIC.parent / "trace.html").read_text("utf-8")
     places = re.compile("|".join(map(re.escape, parts)))
     return places.sub(lambda match: parts[match.group()], page)
 

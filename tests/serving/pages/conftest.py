@@ -10,9 +10,9 @@ CHROMIUM = "/usr/bin/chromium"
 SWITCHES = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A browser without a window."""
+    """A browser without a window. Not for all of a session: while Playwright runs, so does an event loop of its own."""
     executable = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
     if not executable and not os.environ.get("CI"):
         pytest.skip("there is no Chromium: apt-get install chromium")

@@ -7,8 +7,8 @@ import pytest
 
 from bang_plugin.serving.trace_page import STATIC, read_trace, trace_page
 
-from ..commands.test_trace import HOSTILE, written
-from .browser import UNNAMED, chromium, faint, open_page  # noqa: F401  (fixtures)
+from ...commands.test_trace import HOSTILE, written
+from .conftest import UNNAMED, faint
 
 SPECULATIVE = {
     "id": 1,
@@ -37,7 +37,7 @@ SHOWN = "li:not([hidden]) > .chip"
 
 
 @pytest.fixture
-def page_of(tmp_path, open_page):  # noqa: F811
+def page_of(tmp_path, open_page):
     """The page of traces, each a list of records."""
 
     def opened(*traces, anchor="", **options):
@@ -199,7 +199,7 @@ def test_a_sentence_that_one_trace_lacks(page_of):
     assert page.locator(".facts").first.inner_text() == "This trace does not have the sentence."
 
 
-def test_both_languages_say_everything(open_page):  # noqa: F811
+def test_both_languages_say_everything(open_page):
     """The same keys, none empty, and as many places to fill."""
     page = open_page("about:blank")
     words = page.evaluate(
