@@ -124,16 +124,22 @@ function sayResults() {
 }
 
 async function write(pane, fields, signal) {
-  const times = [];
+  const [times, fresh] = [[], []];
   pane.doing = "writing";
   sayResults();
-  const told = (record, ms) => {
-    times.push(ms);
-    pane.picture.add(record);
+  // passes may come faster than a screen can show them, and drawing each would delay the next
+  const show = () => {
+    for (const record of fresh.splice(0)) pane.picture.add(record);
     pane.picture.show(pane.picture.steps.length);
   };
-  pane.result = await complete(fields, { token: state.token, signal, told });
+  const told = (record, ms) => {
+    times.push(ms);
+    if (fresh.push(record) === 1) requestAnimationFrame(() => fresh.length && !signal.aborted && show());
+  };
+  const result = await complete(fields, { token: state.token, signal, told });
   if (!times.length) throw new Refusal(0, "badTrace");
+  show();
+  pane.result = result;
   return times;
 }
 

@@ -61,6 +61,13 @@ function bar(token, p) {
   return row;
 }
 
+/** What a screen reader says of a token. */
+function label({ button, token, p, step, rejected }) {
+  if (ENDS.has(token)) button.firstChild.textContent = t("end");
+  const facts = [button.textContent, t("pass", step.pass), Number.isFinite(p) && t("chance", percent(p)), rejected && t("rejected")];
+  button.setAttribute("aria-label", facts.filter(Boolean).join(", "));
+}
+
 /** One output. add() a record's passes in their order, show() what there was after so many of them. */
 export class Picture {
   constructor(host) {
@@ -102,10 +109,9 @@ export class Picture {
     const items = parts.map((part) => this.#chip({ ...part, step, at, style }));
     this.flow.append(...items.map((item) => item.element));
     this.chips.push(...items);
-    this.rows.append(make("li", {}));
-    this.flow.dir = isRightToLeft(this.text) ? "rtl" : "ltr";
-    this.rows.dataset.dir = this.flow.dir;
-    this.#relabel();
+    if (at === 1) this.flow.dir = isRightToLeft(this.text) ? "rtl" : "ltr";
+    items.forEach(label);
+    this.rows.append(make("li", { hidden: true }, ...this.#row(step, at)));
   }
 
   show(count, aloud = false) {
@@ -139,8 +145,8 @@ export class Picture {
 
   #chip(part) {
     const { token, p, rejected, at, step, style } = part;
-    const [label, glued] = ENDS.has(token) ? [t("end"), false] : piece(token, style);
-    const button = make("button", { type: "button", className: "chip", tabIndex: -1 }, make("bdi", { textContent: label }));
+    const [word, glued] = ENDS.has(token) ? [t("end"), false] : piece(token, style);
+    const button = make("button", { type: "button", className: "chip", tabIndex: -1 }, make("bdi", { textContent: word }));
     button.style.setProperty("--pass", (step.pass - 1) % 8);
     button.style.setProperty("--p", Number.isFinite(p) ? p : 0);
     button.dataset.pass = step.pass;
@@ -187,11 +193,7 @@ export class Picture {
   }
 
   #relabel() {
-    for (const { button, token, p, step, rejected } of this.chips) {
-      if (ENDS.has(token)) button.firstChild.textContent = t("end");
-      const facts = [button.textContent, t("pass", step.pass), Number.isFinite(p) && t("chance", percent(p)), rejected && t("rejected")];
-      button.setAttribute("aria-label", facts.filter(Boolean).join(", "));
-    }
+    this.chips.forEach(label);
     [...this.rows.children].forEach((row, i) => row.replaceChildren(...this.#row(this.steps[i], i + 1)));
     this.show(this.shown);
     this.status.textContent = "";

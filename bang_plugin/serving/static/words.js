@@ -14,7 +14,7 @@ export const STRINGS = {
     facts: "passes: {0} · tokens: {1} · tokens per pass: {2} · score: {3}", missing: "This trace does not have the sentence.",
     tagline: "One model, from a token at a time to all at once. Watch it write.", text: "Text", how: "How to write",
     placeholder: "A source text, split as the model was trained on", run: "Write", stop: "Stop", link: "Link to this",
-    block_size: "Block size", tolerance: "Tolerance (nats)", confidence: "Confidence", beam: "Beam, of AR and speculative",
+    block_size: "Block size", tolerance: "Tolerance (nats)", confidence: "Confidence", beam: "Beam (AR, speculative)",
     draft_width: "Draft width", nar_candidates: "Candidates", auto: "automatic", race: "AR against the decoding chosen",
     token: "Access token", unlock: "Use it", needsToken: "This server asks for an access token.", model: "Model: {0}",
     writing: "writing …", waiting: "waiting for its turn", warming: "warming up …", result: "passes: {0} · {1} ms · tokens: {2}",

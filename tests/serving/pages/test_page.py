@@ -101,7 +101,7 @@ def test_sliders_are_those_of_the_decoding(visit):
         return page.locator("#sliders label:visible input").evaluate_all("inputs => inputs.map((one) => one.id)")
 
     assert shown() == ["block_size", "beam"]
-    page.get_by_label("Beam, of AR and speculative").fill("3")
+    page.get_by_label("Beam (AR, speculative)").fill("3")
     assert shown() == ["block_size", "beam", "draft_width"]
     page.get_by_label("Draft width").fill("5")
     write(page)
