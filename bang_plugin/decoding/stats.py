@@ -120,7 +120,7 @@ def trace_records(event: PassEvent) -> Dict[int, Dict[str, Any]]:
             others, chances = values[2 * n : 2 * n + 2 * size].view(2, n, -1)
             if notes.drafted is not None:
                 record["draft"] = [words[int(token)] for token in values[2 * n + 2 * size :] if token >= 0]
-            known = kept if tokens[kept - 1] == words.eos() else proposed
+            known = kept if kept and tokens[kept - 1] == words.eos() else proposed
             record["alternatives"] = [
                 [[words[int(other)], round(p, 6)] for other, p in zip(*pairs) if other != token and p > 0]
                 for token, *pairs in zip(tokens[:known], others.tolist(), chances.tolist())

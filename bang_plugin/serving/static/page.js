@@ -28,6 +28,10 @@ const panes = ["ar", "chosen"].map(() => {
   return { title, facts, text, picture, result: null, doing: null };
 });
 const player = new Player(find("controls"));
+// nobody reads the end of a race that is still on
+player.element.addEventListener("moved", () => {
+  for (const { text, picture } of panes) text.hidden = picture.shown < picture.steps.length;
+});
 
 const optionsOf = (name) => state.served?.decodings?.find((one) => one.name === name)?.options ?? [];
 const chosen = () => find("form").elements.decoding?.value;
@@ -127,15 +131,16 @@ async function write(pane, fields, signal) {
   const [times, fresh] = [[], []];
   pane.doing = "writing";
   sayResults();
-  // passes may come faster than a screen can show them, and drawing each would delay the next
+  // what is drawn delays what comes after it: a short answer is drawn when it is whole
   const show = () => {
     for (const record of fresh.splice(0)) pane.picture.add(record);
     pane.picture.show(pane.picture.steps.length);
   };
   const told = (record, ms) => {
     times.push(ms);
-    if (fresh.push(record) === 1) requestAnimationFrame(() => fresh.length && !signal.aborted && show());
+    if (fresh.push(record) === 1) setTimeout(() => fresh.length && !signal.aborted && show(), 250);
   };
+  await new Promise((done) => setTimeout(done, 100));
   const result = await complete(fields, { token: state.token, signal, told });
   if (!times.length) throw new Refusal(0, "badTrace");
   show();
@@ -144,6 +149,7 @@ async function write(pane, fields, signal) {
 }
 
 async function run() {
+  if (!state.served) return begin();
   state.running?.abort();
   const mine = (state.running = new AbortController());
   const { signal } = mine;
@@ -229,6 +235,7 @@ find("door").addEventListener("submit", (event) => {
   begin();
 });
 addEventListener("hashchange", () => {
+  if (!state.served) return;
   speak(fill(location.hash).get("lang") ?? spoken());
   if (find("text").value) run();
 });

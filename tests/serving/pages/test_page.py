@@ -85,12 +85,14 @@ def test_races_on_one_clock(visit):
     where = page.locator(".where")
     counts = []
     page.get_by_role("button", name="To the start").click()
+    assert page.locator(".text:visible").count() == 0
     for _ in range(8):
         page.get_by_role("button", name="One step on").click()
         counts.append([pane(page, i).locator(".flow > li:not(.rejected):not([hidden])").count() for i in (0, 1)])
         assert re.match(r"[\d.]+ ms · [\d.]+ × slower than it was", where.inner_text())
     assert counts[0] == [1, 1] or counts[0] in ([1, 0], [0, 1])
     assert counts[-1] == [5, 5] and counts == sorted(counts)
+    assert page.locator(".text:visible").all_text_contents() == ["B AE NG K"] * 2
 
 
 def test_sliders_are_those_of_the_decoding(visit):
