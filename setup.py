@@ -49,6 +49,7 @@ setup(
             *EXPORT,
             "hypothesis",
             "mypy==2.4.1",
+            "axe-playwright-python",
             "playwright",  # drives Debian's Chromium, which has to be installed
             "pytest",
             "pytest-xdist",

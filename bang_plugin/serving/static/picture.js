@@ -42,7 +42,7 @@ function hideTip() {
 function showTip(chip, lines) {
   hideTip();
   tip = make("div", { className: "tip", role: "tooltip", id: "tip" }, ...lines());
-  document.body.append(tip);
+  document.querySelector("main").append(tip);
   const box = chip.getBoundingClientRect();
   const left = Math.min(Math.max(8, box.left + scrollX), scrollX + document.documentElement.clientWidth - tip.offsetWidth - 8);
   const below = box.bottom + tip.offsetHeight + 8 <= innerHeight || box.top < tip.offsetHeight + 8;
