@@ -3,10 +3,13 @@
 import html
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from bang_plugin.__main__ import main
+from bang_plugin.decoding import registry
+from bang_plugin.hub import from_pretrained
 from bang_plugin.serving.trace_page import read_trace
 
 HOSTILE = ["</script><script>alert(1)</script>", "<!--", "]]>", "\"'`", "\u2028", "\ud800", "שלום", "&lt;"]
@@ -40,6 +43,23 @@ def test_page_holds_the_records(tmp_path, capsys):
     data = data_of((tmp_path / "t.html").read_text())
     full.pop("unknown")
     assert data == {"title": "t.jsonl", "traces": [{"name": "t.jsonl", "records": [record(0), full]}]}
+
+
+def test_traces_of_every_decoding(toy_data, toy_checkpoint, tmp_path):
+    """As they are written: the page's tokens are the outputs'."""
+    hub = from_pretrained(str(Path(toy_checkpoint).parent), data_name_or_path=toy_data / "bin", cpu=True)
+    texts, written, files = ["a b c", "h g f e d c b a", ""], {}, []
+    for decoding in registry.names():
+        files.append(str(tmp_path / decoding))
+        options = {"beam": 1, "max_len_b": 12, "trace_file": files[-1]}
+        written[decoding] = [found[0]["text"] for found in hub.generate(texts, decoding=decoding, **options)]
+    main(["trace", *files, "-o", str(tmp_path / "t.html")])
+    for shown in data_of((tmp_path / "t.html").read_text())["traces"]:
+        for one in shown["records"]:
+            kept = [token for step in one["trace"] for token in step["tokens"][: step["kept"]]]
+            assert one["decoding"] == shown["name"] and " ".join(one["source"]) == texts[one["id"]]
+            assert " ".join(kept[:-1]) == written[shown["name"]][one["id"]] and kept[-1] == "</s>"
+        assert len(shown["records"]) == 3
 
 
 def test_several_traces_one_title_some_sentences(tmp_path):
