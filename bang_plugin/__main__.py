@@ -11,6 +11,7 @@ COMMANDS = {
     "tokenise": "split text into sentencepieces or BERT word pieces, and join them again",
     "evaluate": "score generated text, and say for every number how it was computed",
     "average": "average the parameters of several checkpoints of one training",
+    "serve": "answer over HTTP, as OpenAI's clients ask",
     "convert": "make a checkpoint from a folder of ProphetNet, XProphetNet or BERT",
     "export": "write a model as ONNX graphs or without pickle, with dictionary and tokeniser",
 }

@@ -23,7 +23,7 @@ LAYERS = (
     ("tasks",),
     ("conversion",),
     ("hub",),
-    ("export",),
+    ("export", "serving"),
     ("commands",),
     ("__init__", "__main__", "hydra"),
 )

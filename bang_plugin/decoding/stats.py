@@ -59,11 +59,23 @@ def _log(decoding: str, totals: Totals) -> None:
         logger.info(f"--decoding {decoding}: {totals.summary()}")
 
 
-class TraceRecorder(Observer):
-    """Gives each hypothesis its ``trace``. For one generator at a time.
+def trace_records(event: PassEvent) -> Dict[int, Dict[str, Any]]:
+    """By place in the batch: the pass's number, proposed tokens as text, their probabilities, how many were kept."""
+    n = event.tokens.size(1)
+    shown = torch.cat([event.tokens.double(), event.log_probabilities.double().exp()], dim=1).tolist()
+    return {
+        row: {
+            "pass": event.number,
+            "tokens": [event.dictionary[int(token)] for token in values[:proposed]],
+            "probabilities": values[n:][:proposed],
+            "kept": kept,
+        }
+        for row, values, proposed, kept in zip(event.rows.tolist(), shown, event.proposed, event.kept.tolist())
+    }
 
-    A trace is for every pass its number, the proposed tokens as text, their probabilities, and how many were kept.
-    """
+
+class TraceRecorder(Observer):
+    """Gives each hypothesis its ``trace``, a list of ``trace_records``. For one generator at a time."""
 
     def __init__(self) -> None:
         self._sample: Optional[Dict[str, Any]] = None
@@ -73,16 +85,8 @@ class TraceRecorder(Observer):
         """See ``Observer``."""
         if event.sample is not self._sample:
             self._sample, self._traces = event.sample, {}
-        n = event.tokens.size(1)
-        shown = torch.cat([event.tokens.double(), event.log_probabilities.double().exp()], dim=1).tolist()
-        for row, values, proposed, kept in zip(event.rows, shown, event.proposed, event.kept.tolist()):
-            record = {
-                "pass": event.number,
-                "tokens": [event.dictionary[int(token)] for token in values[:proposed]],
-                "probabilities": values[n:][:proposed],
-                "kept": kept,
-            }
-            self._traces.setdefault(int(row), []).append(record)
+        for row, record in trace_records(event).items():
+            self._traces.setdefault(row, []).append(record)
 
     def on_batch(self, event: BatchEvent) -> None:
         """See ``Observer``."""
