@@ -281,14 +281,15 @@ def _pages(app: FastAPI) -> None:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """Of several mistakes the first; what was sent is not said again."""
+    """Of several fields the first; what was sent is not said again."""
     details = error.errors() if isinstance(error, RequestValidationError) else []
     first = details[0] if details else {"loc": (), "msg": "invalid"}
     names = [str(part) for part in first["loc"] if part != "body"]
     if first.get("type") == "json_invalid":
         return _answer(Refused(400, "the body is not JSON", "invalid_json"))
     field = names[0] if names else None
-    return _answer(Refused(422, f"{field or 'body'}: {first['msg']}", "invalid_value", field))
+    said = [d["msg"] for d in details if d["loc"][:2] == first["loc"][:2]]  # a text, or a list of them
+    return _answer(Refused(422, f"{field or 'body'}: {' or: '.join(dict.fromkeys(said))}", "invalid_value", field))
 
 
 async def _http(request: Request, error: Exception) -> Response:
