@@ -45,7 +45,7 @@ class Completion(Strict):
     stream: bool = Field(default=False, description="server-sent events, one for each decoder pass")
     stream_options: Optional[StreamOptions] = None
     trace: bool = Field(default=False, description="what each pass proposed and kept, as in --trace-file")
-    seed: Optional[int] = Field(default=None, ge=0, lt=2**63, description="of sampling")
+    seed: Optional[int] = Field(default=None, ge=0, le=2**53 - 1, description="of sampling")
     user: Optional[str] = Field(default=None, description="has no effect")
     echo: Optional[Literal[False]] = None
     suffix: None = None
