@@ -52,7 +52,7 @@ def asks(name: str, value: Any) -> bool:
     return not (value is None or value is False or value == default(name) or value in OPTIONS[name].idle)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)  # lines may hold what clients of a server ask for
 def warn_once(line: str) -> None:
     """From Python a generator is built for every call: once is enough."""
     logger.warning(line)
