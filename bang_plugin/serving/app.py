@@ -4,29 +4,29 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from html import escape
-from pathlib import Path
 from typing import Any, AsyncIterator, Dict, List, Optional
 
+import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from ..errors import near
 from ..hub import BangHub
+from . import pages
 from .answers import ClientGone, EventStream, Replies, Waiter, encoded, finite
-from .engine import LONG, Engine
+from .engine import Engine
 from .gate import Gate
 from .jobs import Answer, Job, Mailbox, Piece, Refused
 from .metrics import Metrics
 from .queue import Queue
 from .schema import Completion, Scoring, chosen, model_of
 
-STATIC = Path(__file__).parent / "static"
+# characters from which texts are encoded outside the event loop
+LONG = 4000
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Service:
         return await asyncio.to_thread(lambda: [self.engine.encode(text, field) for text in texts])
 
     def _text(self, ids: List[int]) -> str:
-        return str(self.hub.tgt_dict.string(ids) if not ids else self.hub.decode(_tensor(ids)))
+        return str(self.hub.decode(torch.tensor(ids, dtype=torch.long)))
 
     @staticmethod
     async def _all(waiter: Waiter) -> List[List[Answer]]:
@@ -202,12 +202,6 @@ class Service:
                 elif told.record:
                     records.setdefault(number, []).append(told.record)
         return [answers[number] for number in range(len(waiter.jobs))]
-
-
-def _tensor(ids: List[int]) -> Any:
-    import torch
-
-    return torch.tensor(ids)
 
 
 def build(hub: BangHub, settings: Settings) -> ASGIApp:
@@ -239,8 +233,7 @@ def build_with_service(hub: BangHub, settings: Settings) -> "tuple[ASGIApp, Serv
     app.add_api_route("/healthz", service.healthz, methods=["GET"], responses={503: {}})
     text: Dict[int | str, Dict[str, Any]] = {200: {"content": {"text/plain": {}}}, 401: _ERRORS[401]}
     app.add_api_route("/metrics", service.prometheus, methods=["GET"], responses=text, response_class=Response)
-    app.add_api_route("/docs", lambda: HTMLResponse(_page(app.openapi())), methods=["GET"], include_in_schema=False)
-    _pages(app)
+    pages.add(app)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Refused, _refused)
@@ -264,20 +257,6 @@ def _route(app: FastAPI, path: str, handler: Any, request: Any, events: bool = F
     content: Dict[str, Any] = {"application/json": {}, **({"text/event-stream": {}} if events else {})}
     responses = {200: {"content": content}, **_ERRORS}
     app.add_api_route(path, endpoint, methods=["POST"], responses=responses, response_class=Response)
-
-
-def _pages(app: FastAPI) -> None:
-    """The page and what belongs to it, if they are there."""
-    index = STATIC / "index.html"
-    if STATIC.is_dir():
-        app.mount("/static", StaticFiles(directory=STATIC))
-
-    async def page() -> Response:
-        if index.is_file():
-            return HTMLResponse(index.read_text(encoding="utf-8"))
-        return HTMLResponse('<p>A BANG model is served here: <a href="/docs">how to ask</a>.</p>')
-
-    app.add_api_route("/", page, methods=["GET"], include_in_schema=False)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -305,23 +284,3 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def _answer(error: Refused) -> Response:
     return Response(encoded(error.body()), error.status, error.headers, "application/json")
-
-
-def _page(schema: Dict[str, Any]) -> str:
-    """The OpenAPI description to read, without scripts."""
-    parts = ["<!doctype html><meta charset=utf-8><title>bang serve</title><h1>bang serve</h1>"]
-    parts.append('<p>For programs: <a href="/openapi.json">openapi.json</a>.</p>')
-    for path, methods in schema["paths"].items():
-        for method, operation in methods.items():
-            parts.append(f"<h2>{method.upper()} {escape(path)}</h2><p>{escape(operation.get('description', ''))}</p>")
-            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-            name = body.get("$ref", "").rpartition("/")[2]
-            fields = schema.get("components", {}).get("schemas", {}).get(name, {}).get("properties", {})
-            rows = (
-                f"<tr><td><code>{escape(field)}</code><td>{escape(str(entry.get('default', '')))}"
-                f"<td>{escape(entry.get('description', ''))}"
-                for field, entry in fields.items()
-            )
-            if fields:
-                parts.append("<table><tr><th>field<th>default<th>meaning" + "".join(rows) + "</table>")
-    return "".join(parts)

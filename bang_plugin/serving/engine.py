@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 # plans that are kept, each with a generator that knows what has been fast
 _PLANS = 64
-# characters from which a text is encoded outside the event loop
-LONG = 4000
 
 
 class Engine:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,12 @@ from bang_plugin.serving.app import Settings, build_with_service
 @pytest.fixture(scope="session")
 def hub(toy_data, toy_checkpoint):
     return from_pretrained(str(Path(toy_checkpoint).parent), data_name_or_path=toy_data / "bin", cpu=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_client():
+    """pytest keeps what is logged, and httpx logs every request."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager

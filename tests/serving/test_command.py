@@ -17,7 +17,7 @@ import pytest
 
 from bang_plugin.__main__ import main
 from bang_plugin.commands import serve
-from bang_plugin.serving import app, server
+from bang_plugin.serving import pages, server
 
 from .conftest import until
 
@@ -91,7 +91,7 @@ def test_the_page_if_it_is_there(hub, tmp_path, monkeypatch):
 
     (tmp_path / "index.html").write_text("<p>the page")
     (tmp_path / "page.js").write_text("1")
-    monkeypatch.setattr(app, "STATIC", tmp_path)
+    monkeypatch.setattr(pages, "STATIC", tmp_path)
     with serving(hub) as served:
         page, script = served.client.get("/"), served.client.get("/static/page.js")
         assert page.text == "<p>the page" and page.headers["content-type"].startswith("text/html")
@@ -153,5 +153,5 @@ def test_sigterm_loses_nothing(folder):
 
 
 def test_the_folder_of_the_page_is_part_of_the_package():
-    setup = (Path(app.__file__).parents[2] / "setup.py").read_text()
+    setup = (Path(pages.__file__).parents[2] / "setup.py").read_text()
     assert "serving/static/*" in setup
