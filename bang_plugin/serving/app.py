@@ -18,7 +18,7 @@ from ..errors import near
 from ..hub import BangHub
 from . import pages
 from .answers import ClientGone, EventStream, Replies, Waiter, encoded, finite
-from .engine import Engine
+from .engine import LONGEST, Engine
 from .gate import Gate
 from .jobs import Answer, Job, Mailbox, Piece, Refused
 from .metrics import Metrics
@@ -134,6 +134,8 @@ class Service:
         plan = self.engine.plan(chosen(body, self.engine.scoring_options), scoring=True)
         sources = await self._encode(texts[0], "prompt")
         await self._encode(texts[1], "completion")
+        most = LONGEST * self.engine.max_source  # what is behind is cut anyway
+        pairs = [(source[:most], target) for source, target in zip(*texts)]
         mailbox = Mailbox(asyncio.get_running_loop())
         deadline = time.monotonic() + self.settings.time_limit
         jobs = [
@@ -145,7 +147,7 @@ class Service:
                 lambda message, number=number: mailbox.tell((number, message)),  # type: ignore[misc]
                 pair=pair,
             )
-            for number, (source, pair) in enumerate(zip(sources, zip(*texts)))
+            for number, (source, pair) in enumerate(zip(sources, pairs))
         ]
         answers = await self._all(Waiter(self.queue, jobs, mailbox, request.receive, self.settings.time_limit))
         data = [

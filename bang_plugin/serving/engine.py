@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # plans that are kept, each with a generator that knows what has been fast
 _PLANS = 64
+# characters of a token, on average, beyond which a text cannot be meant
+LONGEST = 100
 
 
 class Engine:
@@ -96,16 +98,20 @@ class Engine:
         """Token ids of a text.
 
         Raises:
-            Refused: for a text that is too long for the model.
+            Refused: for a text that is too long for the model; one that is far too long is not even looked at.
         """
-        limit = self.max_source if side == "prompt" else self.max_target
-        ids: Tensor = self.hub.encode(text)
+        limit, cut = self.max_source if side == "prompt" else self.max_target, False
         if side == "prompt" and self.hub.task.cfg.truncate_source:
-            return ids if len(ids) <= limit else torch.cat([ids[: limit - 1], ids[-1:]])
-        if len(ids) > limit:
-            raise Refused(
-                422, f"{side}: {len(ids)} tokens, with the end symbol, are more than {limit}", "too_long", side
-            )
+            cut, text = True, text[: LONGEST * limit]
+        if len(text) > LONGEST * limit:
+            raise Refused(422, f"{side}: {len(text)} characters are more than {limit} tokens", "too_long", side)
+        pieces = self.hub.apply_bpe(self.hub.tokenize(text)).split()
+        if cut:
+            pieces = pieces[: limit - 1]
+        if len(pieces) + 1 > limit:
+            message = f"{side}: {len(pieces) + 1} tokens, with the end symbol, are more than {limit}"
+            raise Refused(422, message, "too_long", side)
+        ids: Tensor = self.hub.binarize(" ".join(pieces))
         return ids
 
     def limit(self, plan: Plan, source: Tensor) -> int:

@@ -21,7 +21,7 @@ from .conftest import events, held, post, serving, texts, until
         ({"prompt": ["a", None]}, 422, "prompt", "string"),
         ({"prompt": "a \ud800"}, 422, "prompt", "string"),
         ({"prompt": "a " * 25}, 422, "prompt", "26 tokens, with the end symbol, are more than 20"),
-        ({"prompt": "a " * 4000}, 422, "prompt", "more than 20"),
+        ({"prompt": "a " * 4000}, 422, "prompt", "8000 characters are more than 20 tokens"),
         ({"prompt": ["a"] * 300}, 422, "prompt", "300 texts are more than 256"),
         ({"prompt": "a", "blok_size": 2}, 422, "blok_size", "not permitted"),
         ({"prompt": "a", "max_tokens": 0}, 422, "max_tokens", "greater"),
@@ -62,6 +62,17 @@ def test_scores_of_what_does_not_fit(served):
     ):
         answer = post(served.client, "/v1/score", **body)
         assert answer.status_code == 422 and answer.json()["error"]["param"] == field
+
+
+def test_sources_may_be_cut(hub, monkeypatch):
+    monkeypatch.setattr(hub.task.cfg, "truncate_source", True)
+    with serving(hub) as served:
+        for long in ("a b " * 20, "a b " * 9000):
+            answer = served.post(prompt=long, decoding="nar")
+            assert texts(answer) == [hub.sample(long[:80], decoding="nar", max_len_b=15)]
+            assert answer.json()["usage"]["prompt_tokens"] == 19
+            score = post(served.client, "/v1/score", prompt=long, completion="A").json()["data"][0]["score"]
+            assert score == pytest.approx(float(hub.score(long[:80], "A")["score"]), abs=1e-4)
 
 
 @pytest.mark.parametrize(
