@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .observers import Observer, PassEvent
+from .state import Notes
 
 Found = Tuple[Tensor, Tensor, Tensor]
 
@@ -39,12 +40,27 @@ class AgreedTokens:
         before, self.passes = self.passes, self.generator.passes_of(step)
         if lprobs.size(1) == 1 and self.generator.step_is_pass:
             so_far = scores[:, 0, step - 1 : step] if step else 0.0
-            self._tell(self.passes, rows, found[1][:, :1], found[0][:, :1] - so_far, np.ones(len(rows), int))
+            self._tell(
+                self.passes,
+                rows,
+                found[1][:, :1],
+                found[0][:, :1] - so_far,
+                np.ones(len(rows), int),
+                self._notes(lprobs),
+            )
         elif self.passes == before:  # answered from memory: what it adds belongs to that pass, and is told with it
             self._tell(before, rows[:0], prefixes[:0], prefixes[:0].float(), np.zeros(0, int))
         else:
             self._tell_agreed(before, rows, prefixes[:, 1:].view(len(rows), lprobs.size(1), step), scores)
         return found
+
+    def _notes(self, lprobs: Tensor) -> Optional[Notes]:
+        """The most probable tokens, ``lprobs`` being ``(sentences, 1, vocab)``; None if nobody wants to see them."""
+        alternatives = max(observer.alternatives for observer in self.observers)
+        if not alternatives:
+            return None
+        likely, tokens = lprobs.topk(min(alternatives, lprobs.size(2)), dim=2)
+        return Notes(tokens, likely)
 
     def _tell_agreed(self, number: int, rows: np.ndarray, live: Tensor, scores: Tensor) -> None:
         """``live``: hypotheses ``(sentences, beams, step)`` with their cumulative ``scores``."""
@@ -64,8 +80,16 @@ class AgreedTokens:
         self.known[rows] += new
         self._tell(number, rows, live[:, 0].gather(1, places), steps.gather(1, places), new)
 
-    def _tell(self, number: int, rows: np.ndarray, tokens: Tensor, scores: Tensor, counts: np.ndarray) -> None:
-        event = PassEvent(self.sample, self.generator.tgt_dict, number, rows, tokens, scores, counts, counts)
+    def _tell(
+        self,
+        number: int,
+        rows: np.ndarray,
+        tokens: Tensor,
+        scores: Tensor,
+        counts: np.ndarray,
+        notes: Optional[Notes] = None,
+    ) -> None:
+        event = PassEvent(self.sample, self.generator.tgt_dict, number, rows, tokens, scores, counts, counts, notes)
         for observer in self.observers:
             observer.on_pass(event)
 

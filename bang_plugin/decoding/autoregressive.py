@@ -45,7 +45,9 @@ class BeamSearch(SequenceGenerator):
             # which takes a sentence's number for its place in the batch
             searched = {name: value for name, value in sample.items() if name != "id"}
         self._finished = []
-        with Told(self, searched, subscribed()):
+        # of the one hypothesis of a greedy search a trace can tell more
+        tracing = [observer for observer in self.observers if observer.alternatives and self.beam_size == 1]
+        with Told(self, searched, [*tracing, *subscribed()]):
             results: List[List[Dict[str, Any]]] = super().generate(models, searched, **kwargs)
         for hypotheses in results:
             # one pass a step, and the search goes on for a sentence until its last hypothesis ends

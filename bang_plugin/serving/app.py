@@ -111,6 +111,7 @@ class Service:
                 lambda message, number=number: mailbox.tell((number, message)),  # type: ignore[misc]
                 n=n,
                 watched=body.stream or body.trace,
+                traced=body.trace,
                 seed=body.seed,
             )
             for number, source in enumerate(sources)

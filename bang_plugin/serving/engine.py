@@ -263,6 +263,8 @@ class _Watcher(Observer):
         self.thread, self.eos = threading.get_ident(), hub.tgt_dict.eos()
         self.told = [_Told() for _ in jobs]
         self.any = any(job.watched for job in jobs)
+        # of every token itself and three others
+        self.alternatives = 4 if any(job.traced for job in jobs) else 0
 
     def on_pass(self, event: PassEvent) -> None:
         """See ``Observer``."""

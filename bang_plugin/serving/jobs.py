@@ -117,6 +117,7 @@ class Job:
         deadline: of ``time.monotonic()``.
         n: how many answers.
         watched: passes are told of.
+        traced: with alternatives, and the drafts that were verified.
         pair: texts to score.
         seed: of sampling.
         tell: called by the decoding thread with ``Piece``s, at last with a list of ``Answer`` or an exception.
@@ -129,6 +130,7 @@ class Job:
     tell: Callable[[Any], None]
     n: int = 1
     watched: bool = False
+    traced: bool = False
     pair: Optional[Tuple[str, str]] = None
     seed: Optional[int] = None
     arrived: float = field(default_factory=time.monotonic)

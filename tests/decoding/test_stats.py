@@ -122,6 +122,7 @@ def test_trace_of_a_search(make_task, model, rows, tmp_path):
         assert [step["pass"] for step in record["trace"]] == list(range(1, len(hypothesis["tokens"]) + 1))
         probabilities = [p for step in record["trace"] for p in step["probabilities"]]
         assert probabilities == pytest.approx(hypothesis["positional_scores"].exp().tolist(), rel=1e-4)
+        assert all(len(step["alternatives"][0]) == 3 for step in record["trace"][:-1])  # its only beam's
 
 
 def test_alternatives_are_the_model_s(make_task, model, rows, tmp_path):
