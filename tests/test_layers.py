@@ -24,6 +24,7 @@ LAYERS = (
     ("conversion",),
     ("hub",),
     ("export",),
+    ("serving",),
     ("commands",),
     ("__init__", "__main__", "hydra"),
 )

@@ -6,9 +6,10 @@ import torch
 from fairseq.search import DiverseBeamSearch
 from fairseq.sequence_generator import SequenceGenerator
 
+from .agreement import Told
 from .hypothesis import Hypothesis
-from .observers import BatchEvent, Observer, audience
-from .registry import GeneratorRequest, register_decoding
+from .observers import BatchEvent, Observer, audience, subscribed
+from .registry import TRACES, GeneratorRequest, register_decoding
 from .repeats import RepeatBlock
 from .stats import standard_observers
 
@@ -22,8 +23,11 @@ class BeamSearch(SequenceGenerator):
     """fairseq's generator; each of its hypotheses also tells how many decoder ``passes`` its sentence took.
 
     Attributes:
-        observers: told of every batch.
+        observers: told of every batch; who has subscribed is told of every pass too.
+        step_is_pass: whether each step of the search runs the decoder.
     """
+
+    step_is_pass = True
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -31,6 +35,7 @@ class BeamSearch(SequenceGenerator):
         if blocker is not None:
             self.repeat_ngram_blocker = RepeatBlock(blocker.no_repeat_ngram_size)
         self.observers: List[Observer] = []
+        self._finished: List[List[Dict[str, Any]]] = []
 
     @torch.no_grad()
     def generate(self, models: List[Any], sample: Dict[str, Any], **kwargs: Any) -> List[List[Dict[str, Any]]]:
@@ -39,16 +44,33 @@ class BeamSearch(SequenceGenerator):
         if isinstance(self.search, DiverseBeamSearch):
             # which takes a sentence's number for its place in the batch
             searched = {name: value for name, value in sample.items() if name != "id"}
-        results: List[List[Dict[str, Any]]] = super().generate(models, searched, **kwargs)
+        self._finished = []
+        # of the one hypothesis of a greedy search a trace can tell more
+        tracing = [observer for observer in self.observers if observer.alternatives and self.beam_size == 1]
+        with Told(self, searched, [*tracing, *subscribed()]):
+            results: List[List[Dict[str, Any]]] = super().generate(models, searched, **kwargs)
         for hypotheses in results:
             # one pass a step, and the search goes on for a sentence until its last hypothesis ends
             passes = max((len(h["tokens"]) for h in hypotheses), default=0)
             for hypothesis in hypotheses:
                 hypothesis.setdefault("passes", passes)  # fewer where the model looks ahead
-        batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results])
+        batch = BatchEvent(sample, [[_hypothesis(h) for h in hypotheses] for hypotheses in results], self.tgt_dict)
         for observer in audience(self.observers):
             observer.on_batch(batch)
         return results
+
+    def finalize_hypos(self, *args: Any, **kwargs: Any) -> Any:
+        """fairseq's; what it has finished so far is kept at hand."""
+        self._finished = kwargs["finalized"] if "finalized" in kwargs else args[5]
+        return super().finalize_hypos(*args, **kwargs)
+
+    def finished_of(self, row: int) -> List[Dict[str, Any]]:
+        """Hypotheses of a sentence of the batch that have ended."""
+        return self._finished[row] if self._finished else []
+
+    def passes_of(self, step: int) -> int:
+        """Decoder passes that a step of the search has taken, with those before it."""
+        return step + 1
 
 
 def _hypothesis(found: Dict[str, Any]) -> Hypothesis:
@@ -58,10 +80,14 @@ def _hypothesis(found: Dict[str, Any]) -> Hypothesis:
 
 
 @register_decoding(
-    "ar", help="fairseq's beam search", likelihood="ar", understands=SEARCH_OPTIONS, builds_generator=True
+    "ar",
+    help="fairseq's beam search",
+    likelihood="ar",
+    understands=[*SEARCH_OPTIONS, *TRACES],
+    builds_generator=True,
 )
 def ar(request: GeneratorRequest) -> Any:
     """fairseq's search, of which stream 1 is the model."""
     generator = request.fairseq_search(BeamSearch)
-    generator.observers += standard_observers("ar")
+    generator.observers += standard_observers("ar", request.cfg.print_trace, request.cfg.trace_file)
     return generator

@@ -69,6 +69,8 @@ class LookaheadSearch(BeamSearch):
         options: of fairseq's SequenceGenerator.
     """
 
+    step_is_pass = False
+
     def __init__(
         self, models: List[Any], dictionary: Any, width: Optional[int], depth: int, beam_size: int, **options: Any
     ):
@@ -86,6 +88,11 @@ class LookaheadSearch(BeamSearch):
                 hypothesis.update(passes=tree.passes, proposed=tree.read, kept=tree.asked)
         self.model.reader = None
         return results
+
+    def passes_of(self, step: int) -> int:
+        """See ``BeamSearch``."""
+        reader = self.model.reader
+        return reader.passes if reader is not None else super().passes_of(step)
 
 
 class LookaheadModel(EnsembleModel):
@@ -151,6 +158,7 @@ class Reader:
     Attributes:
         trees: of the sentences that the search has not ended.
         all_trees: of all, in the order of the batch.
+        passes: so far.
     """
 
     def __init__(self, models: List[Any], encoder_outs: List[Dict[str, Any]], growth: Growth, never: Set[int]):
@@ -160,6 +168,7 @@ class Reader:
         self.trees = self.all_trees = [Tree() for _ in range(sentences)]
         self.hidden = [m.decoder.embed_tokens.weight.new_empty(0, m.decoder.embed_tokens.embedding_dim) for m in models]
         self.beams = 1
+        self.passes = 0
 
     def follow(self, order: Tensor) -> None:
         """Keep the sentences of the rows ``order``."""
@@ -234,6 +243,7 @@ class Reader:
 
     def _read(self, lacking: List[int], new: List[List[Node]]) -> None:
         """One decoder pass over ``new`` prefixes of the sentences ``lacking``."""
+        self.passes += 1
         trees = [self.trees[i] for i in lacking]
         counts = np.zeros(len(self.trees), int)
         counts[lacking] = [len(nodes) for nodes in new]

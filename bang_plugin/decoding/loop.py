@@ -104,7 +104,7 @@ class BlockGenerator:
         state = self.begin(sample, lengths)
         if prefix_tokens is not None and len(lengths):
             begin_with(session, state, prefix_tokens)
-        batch = BatchEvent(sample, self._write(sample, session, state))
+        batch = BatchEvent(sample, self._write(sample, session, state), self.dictionary)
         for observer in audience(self.observers):
             observer.on_batch(batch)
         return [[hypothesis.as_dict() for hypothesis in found] for found in batch.hypotheses]
@@ -117,6 +117,7 @@ class BlockGenerator:
     def _write(self, sample: Dict[str, Any], session: Session, state: DecodingState) -> List[List[Hypothesis]]:
         host, step, observers = state.host, self.mode(session, state), audience(self.observers)
         hypotheses: List[List[Hypothesis]] = [[] for _ in host.rows]
+        state.alternatives = max((observer.alternatives for observer in observers), default=0)
         proposed = host.lengths.copy()
         if proposed.any():
             for observer in observers:
@@ -126,6 +127,7 @@ class BlockGenerator:
                     PassEvent(sample, self.dictionary, session.passes, rows, tokens, scores, proposed, proposed)
                 )
         while True:
+            state.notes = None
             tokens, scores, counts, offered, read = step()
             state.keep(tokens, scores, counts)
             if read:
@@ -135,7 +137,9 @@ class BlockGenerator:
             proposed[host.rows] += offered
             if observers:
                 kept = host.new_counts
-                event = PassEvent(sample, self.dictionary, session.passes, host.rows, tokens, scores, offered, kept)
+                event = PassEvent(
+                    sample, self.dictionary, session.passes, host.rows, tokens, scores, offered, kept, state.notes
+                )
                 for observer in observers:
                     observer.on_pass(event)
             for i in np.flatnonzero(host.ended):

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from .hypothesis import Hypothesis
+from .state import Notes
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,13 @@ class PassEvent:
     Attributes:
         sample: fairseq's batch.
         dictionary: target dictionary.
-        number: of the pass; a batch's first is 1, and one that proposes nothing is skipped.
+        number: of the pass; a batch's first is 1. The shared loop skips one that proposes nothing.
         rows: place in the batch of each sentence that had not ended, ``(sentences,)``.
         tokens: proposals, ``(sentences, n)``.
         log_probabilities: theirs (nats), ``(sentences, n)``.
         proposed: how many of a row are proposals, ``(sentences,)``.
         kept: how many of them were kept, ``(sentences,)``.
+        notes: what else may be shown of the pass, if an observer asks for ``alternatives``.
     """
 
     sample: Dict[str, Any]
@@ -36,6 +38,7 @@ class PassEvent:
     log_probabilities: Tensor
     proposed: np.ndarray
     kept: np.ndarray
+    notes: Optional[Notes] = None
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,12 @@ class BatchEvent:
     Attributes:
         sample: fairseq's batch.
         hypotheses: per sentence, the best one first.
+        dictionary: target dictionary.
     """
 
     sample: Dict[str, Any]
     hypotheses: List[List[Hypothesis]]
+    dictionary: Any
 
     @cached_property
     def ids(self) -> Optional[List[int]]:
@@ -59,8 +64,13 @@ class BatchEvent:
 class Observer:
     """Told of every pass and every batch; a subclass overrides what it wants to know.
 
-    Fairseq's beam search (``ar``) tells of batches only.
+    fairseq's search tells of its passes to those that have subscribed only, see ``agreement.py``.
+
+    Attributes:
+        alternatives: how many of the most probable tokens at each place it wants ``PassEvent.notes`` to hold.
     """
+
+    alternatives = 0
 
     def on_pass(self, event: PassEvent) -> None:
         """A decoder pass has proposed tokens, and some were kept."""
@@ -100,6 +110,11 @@ class subscribe(Generic[Watcher]):
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
+
+
+def subscribed() -> List[Observer]:
+    """Those that have subscribed."""
+    return list(_SUBSCRIBED)
 
 
 def audience(observers: Sequence[Observer]) -> List[Observer]:

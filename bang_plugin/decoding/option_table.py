@@ -23,7 +23,8 @@ class Option:
         everywhere: it acts on the model or on what a command does with the output, in every decoding.
         least: smallest value.
         meaning: what to say of a smaller one, if not that.
-        in_validation: ``--eval-bleu-args`` may hold it.
+        in_validation: ``--eval-bleu-args`` may hold it, and so may a request to a server.
+        most: largest value that a request to a server may ask for.
         from_python: what to use from Python, where a call cannot change it.
     """
 
@@ -34,6 +35,7 @@ class Option:
     least: Optional[float] = None
     meaning: str = ""
     in_validation: bool = True
+    most: Optional[int] = None
     from_python: str = ""
 
 
@@ -42,13 +44,13 @@ _REFINING = "it is for models that refine; what BANG did in each pass: --print-t
 _TWO_PASSES = "it is for speech models with two decoders"
 
 TASK_OPTIONS: Dict[str, Option] = {
-    "block_size": Option(refused=False, least=1),
-    "draft_width": Option(refused=False, least=1),
+    "block_size": Option(refused=False, least=1, most=64),
+    "draft_width": Option(refused=False, least=1, most=64),
     "tolerance": Option(refused=False, least=0),
     "confidence": Option(refused=False, least=0, meaning="is a probability (above 1: greedy AR)"),
     "collapse_repeats": Option(),
-    "nar_chunk": Option(refused=False, least=1),
-    "nar_candidates": Option(least=1),
+    "nar_chunk": Option(refused=False, least=1, most=512),
+    "nar_candidates": Option(least=1, most=64),
     "print_trace": Option(in_validation=False),
     "trace_file": Option(in_validation=False),
     "decoding_args": Option(why="it holds the options of decodings that a --user-dir adds"),
@@ -58,11 +60,11 @@ TASK_OPTIONS: Dict[str, Option] = {
 
 # fairseq's
 GENERATION_OPTIONS: Dict[str, Option] = {
-    "beam": Option(refused=False, idle=(1,)),  # the default, 5, cannot be told from no wish at all
-    "nbest": Option(why="others give one hypothesis", in_validation=False),
-    "max_len_a": Option(refused=False),
-    "max_len_b": Option(refused=False),
-    "min_len": Option(refused=False),
+    "beam": Option(refused=False, idle=(1,), least=1, most=64),  # the default, 5, cannot be told from no wish at all
+    "nbest": Option(why="others give one hypothesis", in_validation=False, least=1, most=64),
+    "max_len_a": Option(refused=False, least=0),
+    "max_len_b": Option(refused=False, least=0),
+    "min_len": Option(refused=False, least=0),
     "match_source_len": Option(),
     "unnormalized": Option(refused=False, why="scores are means over tokens"),
     "lenpen": Option(refused=False, why="scores are means over tokens"),
@@ -70,13 +72,13 @@ GENERATION_OPTIONS: Dict[str, Option] = {
     "sacrebleu": Option(everywhere=True, in_validation=False),
     "score_reference": Option(in_validation=False, from_python="score(sources, targets)"),
     "prefix_size": Option(in_validation=False),
-    "no_repeat_ngram_size": Option(),
+    "no_repeat_ngram_size": Option(least=0),
     "sampling": Option(why="others take the best token"),
     "sampling_topk": Option(),
     "sampling_topp": Option(),
     "constraints": Option(in_validation=False),
     "prefix_allowed_tokens_fn": Option(in_validation=False),
-    "temperature": Option(),
+    "temperature": Option(least=0),
     "diverse_beam_groups": Option(),
     "diverse_beam_strength": Option(),
     "diversity_rate": Option(),

@@ -52,7 +52,7 @@ def asks(name: str, value: Any) -> bool:
     return not (value is None or value is False or value == default(name) or value in OPTIONS[name].idle)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)  # lines may hold what clients of a server ask for
 def warn_once(line: str) -> None:
     """From Python a generator is built for every call: once is enough."""
     logger.warning(line)
@@ -159,6 +159,9 @@ def check_generation_options(cfg: Any, args: Any) -> None:
         raise BangError(f"--max-len-a {limits.max_len_a} --max-len-b {limits.max_len_b}: lengths cannot be negative")
     if limits.max_len_a == 0 and limits.min_len > limits.max_len_b:
         raise BangError(f"--min-len {limits.min_len} is more than --max-len-b {limits.max_len_b}")
+    beams, groups = getattr(args, "beam", default("beam")), getattr(args, "diverse_beam_groups", 0)
+    if groups > 0 and beams % groups:
+        raise BangError(f"--diverse-beam-groups {groups} is no divisor of --beam {beams}")
 
 
 def check_models(decoding: Decoding, cfg: Any, models: List[Any]) -> None:

@@ -12,7 +12,7 @@ from ..errors import BangError, near
 from .option_table import OPTIONS, TASK_OPTIONS
 from .state import Limits
 
-_TRACES = ("print_trace", "trace_file")
+TRACES = ("print_trace", "trace_file")
 # what the shared loop does for every mode
 LOOP_OPTIONS = (
     *(limit.name for limit in fields(Limits)),
@@ -20,7 +20,7 @@ LOOP_OPTIONS = (
     "lenpen",
     "collapse_repeats",
     "prefix_size",
-    *_TRACES,
+    *TRACES,
 )
 _EVERYWHERE = {name for name, option in OPTIONS.items() if option.everywhere}
 
@@ -139,7 +139,7 @@ def register_decoding(
         if unknown:
             raise BangError(f"decoding {name}: unknown option {unknown[0]}{near(unknown[0], OPTIONS)}")
         base = _EVERYWHERE | ({"score_reference"} if likelihood else set())
-        scoring = (own | of_loop & set(_TRACES)) - set(only_writing) if likelihood == "own" else set()
+        scoring = (own | of_loop & set(TRACES)) - set(only_writing) if likelihood == "own" else set()
         _DECODINGS[name] = Decoding(
             name=name,
             help=help,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .loop import Step
 from .session import Session
-from .state import DecodingState
+from .state import DecodingState, Notes
 
 
 def speculative(session: Session, state: DecodingState, block_size: int, tolerance: float = 0.0) -> Callable[[], Step]:
@@ -41,6 +41,10 @@ def speculative(session: Session, state: DecodingState, block_size: int, toleran
         # the first of the chain goes where the last token's mask would stand
         tokens, scores = (_place(x[:, :width], counts - 1, x[:, width - 1]) for x in (tokens, scores))
         drafted, verified = draft[:, 1:], place < (counts - 1).unsqueeze(1)
+        if state.notes:
+            noted = (state.notes.tokens, state.notes.log_probabilities)
+            others, likely = (_place(x[:, :width], counts - 1, x[:, width - 1]) for x in noted)
+            state.notes = Notes(others, likely, drafted.masked_fill(~verified, -1))
         right = (tokens[:, :-1] == drafted) & verified
         if tolerance:
             # what may not be written is no draft, since a draft was chosen under the rules of the same places
@@ -58,7 +62,8 @@ def speculative(session: Session, state: DecodingState, block_size: int, toleran
 
 
 def _place(values: Tensor, column: Tensor, new: Tensor) -> Tensor:
-    return values.scatter(1, column.unsqueeze(1), new.unsqueeze(1))
+    places = column.view(-1, *[1] * (values.dim() - 1)).expand(-1, 1, *values.shape[2:])
+    return values.scatter(1, places, new.unsqueeze(1))
 
 
 def _next_draft(state: DecodingState, block: Tensor, tokens: Tensor, kept: Tensor, complete: Tensor) -> None:

@@ -37,6 +37,22 @@ class Limits:
 
 
 @dataclass
+class Notes:
+    """What a pass leaves behind for those who show it; nothing is noted unless somebody does.
+
+    Attributes:
+        tokens, log_probabilities: the most probable tokens at each place of the proposals, best first,
+            ``(batch, n, alternatives)``.
+        drafted: the tokens that the pass verified, beside the proposals that took their places, ``(batch, m)`` with
+            m <= n; -1 where there was none. None for modes that verify nothing.
+    """
+
+    tokens: Tensor
+    log_probabilities: Tensor
+    drafted: Optional[Tensor] = None
+
+
+@dataclass
 class HostState:
     """Copies on the host of each sentence's numbers, ``(batch,)`` each, so that a GPU is waited for only once a step.
 
@@ -70,6 +86,8 @@ class DecodingState:
         draft: guesses that a mode keeps for its next step, ``(batch, n)``, or None.
         draft_counts: how many of them each sentence has, ``(batch,)``.
         host: the numbers among these as of the last step, on the host.
+        alternatives: how many of the most probable tokens ``choose`` notes; 0 if nobody wants to see them.
+        notes: those of the last pass.
     """
 
     PER_SENTENCE: Tuple[str, ...] = (
@@ -104,6 +122,8 @@ class DecodingState:
         self.scores = torch.zeros(bsz, room, device=max_lengths.device)
         self.draft: Optional[Tensor] = None
         self.draft_counts: Optional[Tensor] = None
+        self.alternatives = 0
+        self.notes: Optional[Notes] = None
 
     def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """Most probable tokens under fairseq's rules.
@@ -122,6 +142,9 @@ class DecodingState:
             index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
         end, forced = self._restrict(logits, normaliser, index)
         best, tokens = logits.max(-1)
+        if self.alternatives:
+            likely, others = logits.topk(min(self.alternatives, logits.size(-1)), dim=-1)
+            self.notes = Notes(others, (likely - normaliser).masked_fill(forced.unsqueeze(-1), -torch.inf))
         tokens = tokens.masked_fill(forced, self.eos)
         return tokens, torch.where(forced, end, best - normaliser.squeeze(-1))
 

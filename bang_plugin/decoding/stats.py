@@ -26,11 +26,12 @@ def standard_observers(decoding: str, print_trace: bool = False, trace_file: Opt
     """
     observers: List[Observer] = [DecodingStats(decoding)]
     if print_trace or trace_file:
-        observers.append(TraceRecorder())  # first, since the others show what it records
+        # first, since the others show what it records; for the token itself and three others
+        observers.append(TraceRecorder(4 if trace_file else 0))
     if print_trace:
         observers.append(TracePrinter())
     if trace_file:
-        observers.append(TraceFile(trace_file))
+        observers.append(TraceFile(trace_file, decoding))
     return observers
 
 
@@ -62,10 +63,15 @@ def _log(decoding: str, totals: Totals) -> None:
 class TraceRecorder(Observer):
     """Gives each hypothesis its ``trace``. For one generator at a time.
 
-    A trace is for every pass its number, the proposed tokens as text, their probabilities, and how many were kept.
+    A trace is for every pass what ``trace_records`` says; of a search, which tells of no passes, it is its best
+    hypothesis, of which every pass wrote a token.
+
+    Args:
+        alternatives: how many of the most probable tokens a record knows at each place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alternatives: int = 0) -> None:
+        self.alternatives = alternatives
         self._sample: Optional[Dict[str, Any]] = None
         self._traces: Dict[int, List[Dict[str, Any]]] = {}
 
@@ -73,23 +79,62 @@ class TraceRecorder(Observer):
         """See ``Observer``."""
         if event.sample is not self._sample:
             self._sample, self._traces = event.sample, {}
-        n = event.tokens.size(1)
-        shown = torch.cat([event.tokens.double(), event.log_probabilities.double().exp()], dim=1).tolist()
-        for row, values, proposed, kept in zip(event.rows, shown, event.proposed, event.kept.tolist()):
-            record = {
-                "pass": event.number,
-                "tokens": [event.dictionary[int(token)] for token in values[:proposed]],
-                "probabilities": values[n:][:proposed],
-                "kept": kept,
-            }
-            self._traces.setdefault(int(row), []).append(record)
+        for row, record in trace_records(event).items():
+            self._traces.setdefault(row, []).append(record)
 
     def on_batch(self, event: BatchEvent) -> None:
         """See ``Observer``."""
         if event.sample is self._sample:
             for row, trace in self._traces.items():
                 event.hypotheses[row][0].trace = trace
+        else:
+            for best in (found[0] for found in event.hypotheses if found):
+                best.trace = _search_record(event.dictionary, best)
         self._sample, self._traces = None, {}
+
+
+def trace_records(event: PassEvent) -> Dict[int, Dict[str, Any]]:
+    """What a trace says of a pass, by the sentences' places in the batch.
+
+    That is the ``pass``'s number, the proposed ``tokens`` as text, their ``probabilities``, and how many were ``kept``.
+    Where something was noted, also the ``draft`` that the pass verified, if it did, and for each token up to the end
+    symbol its ``alternatives``: the most probable other tokens with their probabilities. Waits for a GPU once.
+    """
+    n, notes, words = event.tokens.size(1), event.notes, event.dictionary
+    numbers = [event.tokens.double(), event.log_probabilities.double().exp()]
+    if notes:
+        numbers += [notes.tokens.flatten(1).double(), notes.log_probabilities.flatten(1).double().exp()]
+    if notes and notes.drafted is not None:
+        numbers.append(notes.drafted.double())
+    shown, records = torch.cat(numbers, dim=1).cpu(), {}
+    for row, values, proposed, kept in zip(event.rows.tolist(), shown, event.proposed.tolist(), event.kept.tolist()):
+        tokens = [int(token) for token in values[:proposed]]
+        record = {
+            "pass": event.number,
+            "tokens": [words[token] for token in tokens],
+            "probabilities": values[n : n + proposed].tolist(),
+            "kept": kept,
+        }
+        if notes:
+            size = notes.tokens[0].numel()
+            others, chances = values[2 * n : 2 * n + 2 * size].view(2, n, -1)
+            if notes.drafted is not None:
+                record["draft"] = [words[int(token)] for token in values[2 * n + 2 * size :] if token >= 0]
+            known = kept if kept and tokens[kept - 1] == words.eos() else proposed
+            record["alternatives"] = [
+                [[words[int(other)], round(p, 6)] for other, p in zip(*pairs) if other != token and p > 0]
+                for token, *pairs in zip(tokens[:known], others.tolist(), chances.tolist())
+            ]
+        records[row] = record
+    return records
+
+
+def _search_record(dictionary: Any, best: Hypothesis) -> List[Dict[str, Any]]:
+    chances = best.positional_scores.exp().tolist()
+    return [
+        {"pass": number, "tokens": [dictionary[token]], "probabilities": [p], "kept": 1}
+        for number, (token, p) in enumerate(zip(best.tokens.tolist(), chances), start=1)
+    ]
 
 
 class _TraceWriter(Observer):
@@ -102,18 +147,19 @@ class _TraceWriter(Observer):
         """See ``Observer``."""
         numbers = event.ids or range(self._seen, self._seen + len(event.hypotheses))
         self._seen += len(event.hypotheses)
-        for number, (hypothesis, *_) in zip(numbers, event.hypotheses):
-            self.write(number, hypothesis)
+        for row, (number, found) in enumerate(zip(numbers, event.hypotheses)):
+            if found:  # a search may end without any
+                self.write(number, found[0], event, row)
 
-    def write(self, number: int, hypothesis: Hypothesis) -> None:
-        """Show the trace of one sentence."""
+    def write(self, number: int, hypothesis: Hypothesis, event: BatchEvent, row: int) -> None:
+        """Show the trace of one sentence, which has this place in the batch."""
         raise NotImplementedError
 
 
 class TracePrinter(_TraceWriter):
     """``--print-trace``: to standard output."""
 
-    def write(self, number: int, hypothesis: Hypothesis) -> None:
+    def write(self, number: int, hypothesis: Hypothesis, event: BatchEvent, row: int) -> None:
         """Show the trace of one sentence."""
         print("\n".join(format_trace(number, hypothesis.trace)))
 
@@ -124,19 +170,32 @@ class TraceFile(_TraceWriter):
     In distributed training each process has a file of its own, ``trace.0.jsonl``, ``trace.1.jsonl``, … for
     ``trace.jsonl``.
 
+    Args:
+        path: file.
+        decoding: name of what writes.
+
     Raises:
         BangError: if it cannot be written, or another process or generator is writing it.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, decoding: str):
         super().__init__()
-        self._file = _open(path)
+        self._file, self._decoding = _open(path), decoding
         weakref.finalize(self, self._file.close)
 
-    def write(self, number: int, hypothesis: Hypothesis) -> None:
-        """Show the trace of one sentence."""
-        record = {"id": number, "score": float(hypothesis.score), "passes": hypothesis.passes}
-        print(json.dumps({**record, "trace": hypothesis.trace}, ensure_ascii=False), file=self._file)
+    def write(self, number: int, hypothesis: Hypothesis, event: BatchEvent, row: int) -> None:
+        """Show the trace of one sentence, and its source in the words of the one dictionary for both sides."""
+        words = event.dictionary
+        source = event.sample["net_input"]["src_tokens"][row].tolist()
+        record = {
+            "id": number,
+            "decoding": self._decoding,
+            "source": [words[token] for token in source if token not in (words.pad(), words.eos())],
+            "score": float(hypothesis.score),
+            "passes": hypothesis.passes,
+            "trace": hypothesis.trace,
+        }
+        print(json.dumps(record, ensure_ascii=False), file=self._file)
 
 
 def format_trace(number: int, trace: List[Dict[str, Any]]) -> List[str]:

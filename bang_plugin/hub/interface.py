@@ -1,7 +1,7 @@
 """BANG from Python: ``BangModel.from_pretrained(folder)`` gives fairseq's hub interface with ``decoding=…``."""
 
 import copy
-from typing import Any, Dict, List, Set, Union
+from typing import Any, Dict, List, Set, Tuple, Union
 
 import torch
 from fairseq import utils
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..decoding.option_table import OPTIONS, TASK_OPTIONS
 from ..decoding.options import set_option, with_options
-from ..errors import BangError, near
+from ..errors import BangError, first_line, near
 from ..guards import table
 
 # what a call cannot change, and where to say it instead
@@ -95,6 +95,28 @@ class BangHub(GeneratorHubInterface):
 
     def _generate(self, tokens: List[Tensor], beam: int, verbose: bool, skip: bool, options: Dict[str, Any]) -> Any:
         return super().generate(tokens, beam, verbose, skip, **options)
+
+    def prepare(self, **options: Any) -> Tuple[Any, Any, Any]:
+        """What writes under these options, built once for many batches of one thread; arguments as for ``generate``.
+
+        Returns:
+            a task, its generator and fairseq's generation options, for ``task.inference_step(generator, hub.models,
+            batch)``.
+
+        Raises:
+            BangError: for an unknown option or a value out of range.
+        """
+        _check_names(options, {*DECODING_OPTIONS, *GENERATION_OPTIONS} - ELSEWHERE.keys())
+        task = self._with_options({name: options.pop(name) for name in DECODING_OPTIONS if name in options}).task
+        args = copy.deepcopy(self.cfg.generation)
+        for name, value in options.items():
+            set_option(args, name, value)
+        try:
+            return task, task.build_generator(self.models, args), args
+        except BangError:
+            raise
+        except (AssertionError, ValueError) as error:  # fairseq's ways to refuse
+            raise BangError(first_line(error)) from error
 
     def _with_options(self, chosen: Dict[str, Any]) -> "BangHub":
         """The same models under decoding options of its own."""

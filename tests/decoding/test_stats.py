@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 
+from bang_plugin.decoding.session import Session
 from bang_plugin.decoding.stats import format_trace
 from bang_plugin.errors import BangError
 
@@ -99,10 +100,69 @@ def test_two_writers_of_one_file(make_task, model, rows, tmp_path):
     task.build_generator([model], object())  # free again
 
 
-@pytest.mark.parametrize("option", [{"print_trace": True}, {"trace_file": "x"}, {"collapse_repeats": True}])
-def test_not_with_ar(make_task, option):
+def test_not_with_ar(make_task):
     with pytest.raises(BangError, match="needs --decoding nar or semi_nar or confident or adaptive or speculative"):
-        make_task(decoding="ar", **option)
+        make_task(decoding="ar", collapse_repeats=True)
+
+
+def traced(make_task, model, rows, path, **options):
+    """What --trace-file holds after all rows were written, and the hypotheses."""
+    task = make_task(**options, trace_file=str(path))
+    hypotheses = write(task, model, rows)
+    gc.collect()
+    return [json.loads(line) for line in path.read_text().splitlines()], hypotheses, task.target_dictionary
+
+
+def test_trace_of_a_search(make_task, model, rows, tmp_path):
+    """Its best hypothesis, a token a pass, with the source and the decoding's name."""
+    records, hypotheses, dictionary = traced(make_task, model, rows, tmp_path / "t", decoding="ar")
+    for record, hypothesis, row in zip(records, hypotheses, rows):
+        assert record["decoding"] == "ar" and record["source"] == [dictionary[int(token)] for token in row[:-1]]
+        assert [step["tokens"] for step in record["trace"]] == [[dictionary[token]] for token in hypothesis["tokens"]]
+        assert [step["pass"] for step in record["trace"]] == list(range(1, len(hypothesis["tokens"]) + 1))
+        probabilities = [p for step in record["trace"] for p in step["probabilities"]]
+        assert probabilities == pytest.approx(hypothesis["positional_scores"].exp().tolist(), rel=1e-4)
+        assert all(len(step["alternatives"][0]) == 3 for step in record["trace"][:-1])  # its only beam's
+
+
+def test_alternatives_are_the_model_s(make_task, model, rows, tmp_path):
+    """Of the first token: what stream 1 gives the most probable others."""
+    records, _, dictionary = traced(make_task, model, rows, tmp_path / "t", decoding="semi_nar", block_size=3)
+    for record, row in zip(records, rows):
+        session = Session([model], {"src_tokens": row.unsqueeze(0), "src_lengths": torch.tensor([len(row)])})
+        logits, normaliser = session.chains(torch.tensor([[dictionary.eos()]]), 1)
+        lprobs = (logits - normaliser)[0, 0]
+        lprobs[[dictionary.pad(), dictionary.eos()]] = -torch.inf  # nothing ends before its first token
+        best, tokens = lprobs.topk(4)
+        first = record["trace"][0]
+        assert first["tokens"][0] == dictionary[int(tokens[0])]
+        assert [word for word, _ in first["alternatives"][0]] == [dictionary[int(token)] for token in tokens[1:]]
+        assert [p for _, p in first["alternatives"][0]] == pytest.approx(best[1:].exp().tolist(), abs=2e-6)
+
+
+@pytest.mark.parametrize("mode", [{"decoding": "speculative"}, {"decoding": "adaptive", "tolerance": 0.5}])
+def test_drafts_that_were_verified(make_task, model, rows, tmp_path, mode):
+    """What was right is what was kept, but for the token that the pass found itself."""
+    records, _, dictionary = traced(make_task, model, rows, tmp_path / "t", block_size=4, **mode)
+    rejected = 0
+    for step in (step for record in records for step in record["trace"]):
+        kept, draft = step["tokens"][: step["kept"]], step["draft"]
+        assert draft[: len(kept) - 1] == kept[:-1]
+        if len(draft) >= len(kept) and draft[len(kept) - 1] != kept[-1]:
+            rejected += len(draft) - len(kept) + 1
+        eos = dictionary[dictionary.eos()]
+        ended = kept[-1] == eos
+        assert len(step["alternatives"]) == (len(kept) if ended else len(step["tokens"]))
+        for token, others in zip(step["tokens"], step["alternatives"]):
+            probabilities = [p for _, p in others]
+            assert token not in dict(others) and probabilities == sorted(probabilities, reverse=True)
+            assert others or token == eos  # at the length limit nothing else may come
+    assert rejected > 5
+
+
+def test_nothing_is_noted_for_a_printed_trace(make_task, model, rows, capsys):
+    [hypothesis] = write(make_task(decoding="speculative", block_size=3, print_trace=True), model, rows[:1])
+    assert set(hypothesis["trace"][0]) == {"pass", "tokens", "probabilities", "kept"}
 
 
 @pytest.mark.parametrize(
