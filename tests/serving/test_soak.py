@@ -101,8 +101,7 @@ def test_ten_thousand_requests_from_64_clients(hub, capsys):
     slope = (later[-1][1] - later[0][1]) / (later[-1][0] - later[0][0]) * 1000
     (first, before), (last, after) = later[0], later[-1]
     slope = 1000 * (after - before) / (last - first)
+    growth = f"{before:.1f} to {after:.1f} MiB, {slope:.2f} MiB per 1,000 requests"
     with capsys.disabled():
-        print(
-            f"\n{[round(size) for _, size in sizes]}\n{honest} answers; {before:.1f} to {after:.1f} MiB, {slope:.2f} MiB per 1,000 requests"
-        )
+        print(f"\n{[round(size) for _, size in sizes]}\n{honest} answers; {growth}")
     assert after - before < 20
