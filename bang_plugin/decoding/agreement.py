@@ -64,9 +64,8 @@ class AgreedTokens:
 
     def _tell_agreed(self, number: int, rows: np.ndarray, live: Tensor, scores: Tensor) -> None:
         """``live``: hypotheses ``(sentences, beams, step)`` with their cumulative ``scores``."""
-        if not live.size(2):
-            nothing = np.zeros(len(rows), int)
-            return self._tell(number, rows, live[:, 0], scores[:, 0], nothing)
+        if not number:  # nothing is written before the first pass
+            return
         agreed = (live == live[:, :1]).all(1).long().cumprod(1).sum(1).cpu().numpy()
         for i, row in enumerate(rows):
             for hypothesis in self.generator.finished_of(row):

@@ -5,9 +5,12 @@ import logging
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
+
+from bang_plugin.hub import from_pretrained
 
 from .conftest import events, held, post, serving, texts, until
 
@@ -64,8 +67,9 @@ def test_scores_of_what_does_not_fit(served):
         assert answer.status_code == 422 and answer.json()["error"]["param"] == field
 
 
-def test_sources_may_be_cut(hub, monkeypatch):
-    monkeypatch.setattr(hub.task.cfg, "truncate_source", True)
+def test_sources_may_be_cut(toy_data, toy_checkpoint):
+    options = {"data_name_or_path": toy_data / "bin", "cpu": True, "truncate_source": True}
+    hub = from_pretrained(str(Path(toy_checkpoint).parent), **options)
     with serving(hub) as served:
         for long in ("a b " * 20, "a b " * 9000):
             answer = served.post(prompt=long, decoding="nar")
