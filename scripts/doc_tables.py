@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from statistics import fmean
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "demo.md"
@@ -128,6 +129,26 @@ def exported() -> str:
     return "\n".join([table(header, rows), logits, table(["file", "MB"], files)])
 
 
+def trials(task: str, metric: str) -> str:
+    """Trainings that ``scripts.trial`` recorded: a score of each decoding, the mean over seeds and half their range."""
+    found: dict[str, list[dict]] = {}
+    for file in sorted((ROOT / "docs" / "results" / "trials" / task).glob("*.json")):
+        run = json.loads(file.read_text())
+        found.setdefault(run["name"], []).append(run)
+    names = list(dict.fromkeys(name for runs in found.values() for run in runs for name in run["scores"]))
+
+    def cell(runs: list[dict], decoding: str) -> str:
+        values = [run["scores"][decoding][metric] for run in runs if decoding in run["scores"]]
+        spread = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
+        return f"{fmean(values):.1f}{spread}" if values else ""
+
+    rows = []
+    for name, runs in found.items():
+        minutes = f"{fmean(run['minutes'] for run in runs):.1f}"
+        rows.append([f"`{name}`", str(len(runs)), minutes, *(cell(runs, decoding) for decoding in names)])
+    return table(["training", "seeds", "CPU minutes", *names], rows)
+
+
 def measured(file: str, title: str) -> str:
     """A table of a benchmark that is recorded in docs/results."""
     from bang_plugin.evaluation.tables import markdown_table
@@ -155,6 +176,8 @@ def generated() -> dict[str, str]:
         "effects": effects(),
         "changes": changes(),
         "export": exported(),
+        "trials of spelling": trials("spelling", "word_error_rate"),
+        "trials of translation": trials("translation", "bleu_4"),
         "one client": measured("serve.json", "One client: ms for a text"),
         "many clients": measured("serve.json", "Many clients"),
     }

@@ -1,11 +1,13 @@
 """NAR: one chain for the whole sentence (paper section 3.3), grown until every sentence has ended."""
 
-from typing import Callable
+from typing import Callable, Optional
 
 import torch
 
+from ..errors import BangError
 from .candidates import best_of_candidates
 from .loop import Step
+from .option_table import SAMPLING
 from .registry import LOOP_OPTIONS, register_decoding
 from .session import Session
 from .state import DecodingState
@@ -16,7 +18,7 @@ from .state import DecodingState
     help="all tokens in one pass",
     likelihood="own",
     understands=[option for option in LOOP_OPTIONS if option != "prefix_size"],  # its chain sees none
-    only_writing=("nar_candidates", "lenpen", "collapse_repeats"),
+    only_writing=("nar_candidates", "lenpen", "collapse_repeats", *SAMPLING),
 )
 def nar(
     session: Session,
@@ -25,6 +27,10 @@ def nar(
     nar_candidates: int = 1,
     lenpen: float = 1.0,
     collapse_repeats: bool = False,
+    sampling: Optional[bool] = None,
+    sampling_topk: Optional[int] = None,
+    sampling_topp: Optional[float] = None,
+    temperature: Optional[float] = None,
 ) -> Callable[[], Step]:
     """Masks that predict y_1, y_2, … and see no real token but, with ``--nar-prefix start``, y_0.
 
@@ -33,8 +39,17 @@ def nar(
 
     With ``nar_candidates`` above 1 AR chooses among chains, see ``best_of_candidates``. Else, with
     ``collapse_repeats``, end symbols before the first token are passed over, as in the release's post-processing.
+    Samples are drawn for each token by itself.
+
+    Raises:
+        BangError: for samples among candidates, which are the most probable chains.
     """
+    state.sample_by(sampling, sampling_topk, sampling_topp, temperature)
     if nar_candidates > 1:
+        if state.sampler or state.temperature != 1:
+            raise BangError(
+                f"--nar-candidates {nar_candidates} takes the best chains: leave out --sampling and --temperature"
+            )
         return best_of_candidates(session, state, nar_chunk, nar_candidates, lenpen)
     if collapse_repeats:
         state.pass_over_leading_ends()

@@ -73,7 +73,7 @@ GENERATION_OPTIONS: Dict[str, Option] = {
     "score_reference": Option(in_validation=False, from_python="score(sources, targets)"),
     "prefix_size": Option(in_validation=False),
     "no_repeat_ngram_size": Option(least=0),
-    "sampling": Option(why="others take the best token"),
+    "sampling": Option(why="others take the best tokens or compare with them"),
     "sampling_topk": Option(),
     "sampling_topp": Option(),
     "constraints": Option(in_validation=False),
@@ -107,6 +107,9 @@ GENERATION_OPTIONS: Dict[str, Option] = {
     "no_early_stop": Option(refused=False, why="fairseq has given it up"),
     "no_beamable_mm": Option(refused=False),
 }
+
+# how tokens are drawn
+SAMPLING = ("sampling", "sampling_topk", "sampling_topp", "temperature")
 
 OPTIONS: Dict[str, Option] = {**TASK_OPTIONS, **GENERATION_OPTIONS}
 

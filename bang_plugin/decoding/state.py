@@ -6,8 +6,10 @@ from typing import Any, Dict, Optional, Tuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fairseq.search import Sampling
 from torch import Tensor
 
+from ..errors import BangError
 from ..modules.beams import remember_rows, rows_of
 
 
@@ -104,6 +106,8 @@ class DecodingState:
     def __init__(self, dictionary: Any, limits: Limits, max_lengths: Tensor):
         self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
         self.limits, self.leading_ends_pass = limits, False
+        self.dictionary, self.temperature = dictionary, 1.0
+        self.sampler: Optional[Sampling] = None
         self.max_lengths = max_lengths
         limits_on_host = max_lengths.cpu().numpy()
         bsz = len(limits_on_host)
@@ -125,8 +129,33 @@ class DecodingState:
         self.alternatives = 0
         self.notes: Optional[Notes] = None
 
+    def sample_by(
+        self,
+        sampling: Optional[bool],
+        sampling_topk: Optional[int],
+        sampling_topp: Optional[float],
+        temperature: Optional[float],
+    ) -> None:
+        """Let ``choose`` draw tokens, as fairseq's search does, or at least have probabilities under a temperature.
+
+        Args:
+            sampling: draw; None, as for the others, if nothing was said.
+            sampling_topk: among so many best tokens; all if below 1.
+            sampling_topp: among the best tokens that have this probability together; all if not above 0.
+            temperature: what logits are divided by.
+
+        Raises:
+            BangError: for a temperature of 0.
+        """
+        if temperature == 0:
+            raise BangError("--temperature 0: it must be above 0; leave out --sampling for the best tokens")
+        self.temperature = 1.0 if temperature is None else temperature
+        if sampling:
+            topk, topp = (-1 if value is None else value for value in (sampling_topk, sampling_topp))
+            self.sampler = Sampling(self.dictionary, topk, topp)
+
     def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
-        """Most probable tokens under fairseq's rules.
+        """Most probable tokens, or drawn ones, under fairseq's rules.
 
         No padding, no end before ``min_len``, and the end and nothing else at the length limit.
 
@@ -140,13 +169,21 @@ class DecodingState:
         """
         if index is None:
             index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)
+        if self.temperature != 1:
+            logits.div_(self.temperature)
+            normaliser = logits.logsumexp(-1, keepdim=True)
         end, forced = self._restrict(logits, normaliser, index)
-        best, tokens = logits.max(-1)
+        if self.sampler is None:
+            best, tokens = logits.max(-1)
+            scores = best - normaliser.squeeze(-1)
+        else:
+            # each place as if it were the first of a sentence with one beam
+            drawn = self.sampler.step(0, (logits - normaliser).flatten(0, 1).unsqueeze(1), None)
+            scores, tokens = (x.view(index.shape) for x in drawn[:2])
         if self.alternatives:
             likely, others = logits.topk(min(self.alternatives, logits.size(-1)), dim=-1)
             self.notes = Notes(others, (likely - normaliser).masked_fill(forced.unsqueeze(-1), -torch.inf))
-        tokens = tokens.masked_fill(forced, self.eos)
-        return tokens, torch.where(forced, end, best - normaliser.squeeze(-1))
+        return tokens.masked_fill(forced, self.eos), torch.where(forced, end, scores)
 
     def rank(self, logits: Tensor, normaliser: Tensor, index: Tensor, n: int) -> Tuple[Tensor, Tensor, Tensor]:
         """The ``n`` most probable tokens that go on, under the same rules; arguments as for ``choose``.
