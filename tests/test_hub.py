@@ -109,7 +109,7 @@ def test_tokeniser_from_the_folder(toy_data, toy_checkpoint, tmp_path):
         (lambda hub: hub.generate("a", score_reference=True), "score_reference is nothing .* use score"),
         (lambda hub: hub.score("a", "A", decoding="nar", collapse_repeats=True), "no effect with --score-reference"),
         (lambda hub: hub.score("a", " ".join("a" * 50)), "line 1: .*--max-target-positions"),
-        (lambda hub: hub.generate("a", decoding="nar", sampling=True), "--sampling needs --decoding ar"),
+        (lambda hub: hub.generate("a", decoding="adaptive", sampling=True), "--sampling needs --decoding ar"),
         (lambda hub: hub.generate("a", decoding="semi_nar", block_size=0), "--block-size must be at least 1"),
         (lambda hub: hub.generate(["a", " ".join("a" * 50)]), "line 2: .*--truncate-source"),
         (lambda hub: hub.generate("a", decoding="nar", prefix_allowed_tokens_fn=len), "prefix_allowed_tokens_fn"),

@@ -35,7 +35,7 @@ from .conftest import events, held, post, serving, texts, until
         ({"prompt": "a", "beam": True}, 422, "beam", "integer"),
         ({"prompt": "a", "beam": "4"}, 422, "beam", "integer"),
         ({"prompt": "a", "lenpen": 1e300}, 422, "lenpen", "64"),
-        ({"prompt": "a", "decoding": "nar", "sampling": True}, 422, "sampling", "needs decoding ar or speculative"),
+        ({"prompt": "a", "decoding": "adaptive", "sampling": True}, 422, "sampling", "needs decoding ar or nar"),
         ({"prompt": "a", "sampling_topk": 3}, 422, "sampling_topk", "requires sampling"),
         ({"prompt": "a", "beam": 5, "diverse_beam_groups": 2}, 422, "diverse_beam_groups", "no divisor"),
         ({"prompt": "a", "min_len": 9, "max_tokens": 3}, 422, "min_len", "more than max_tokens 3"),

@@ -79,7 +79,7 @@ def test_bleu_of_empty_outputs_is_zero(toy_data, tmp_path, caplog):
         ({"eval_bleu_args": '{"decoding": "sideways"}'}, "decoding sideways: choose one of ar, nar"),
         ({"eval_bleu_args": '{"prefix_size": 1}'}, "prefix_size cannot be used in validation"),
         ({"eval_bleu_args": '{"trace_file": "x"}'}, "trace_file cannot be used in validation"),
-        ({"eval_bleu_args": '{"decoding": "nar", "sampling": true}'}, "--sampling needs --decoding ar"),
+        ({"eval_bleu_args": '{"decoding": "adaptive", "sampling": true}'}, "--sampling needs --decoding ar"),
         ({"eval_bleu_args": '{"nar_candidates": 4}'}, "--nar-candidates 4 needs --decoding nar"),
         ({"eval_bleu_args": '{"decoding": "semi_nar", "block_size": 0}'}, "--block-size must be at least 1"),
         ({"eval_bleu_args": '{"beam": "four"}'}, "'four'"),
