@@ -1,7 +1,7 @@
 """What one example consists of: data, tokenisation, settings and metrics; see ``scripts.published`` for its peers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bang_plugin.evaluation import Options
@@ -19,17 +19,14 @@ class Mode:
         decodings: names in ``Recipe.decodings`` by which such a model writes the test set.
         write: writes the test set instead of fairseq-generate: ``write(work, run, checkpoint)``.
         trained: False for what needs no model; ``write`` then gets None for the checkpoint.
+        teaches_nar_alone: with ``--distil`` NAR updates take the teacher's targets, all others keep the data's.
     """
 
     options: Flags
     decodings: tuple[str, ...]
     write: Callable | None = None
     trained: bool = True
-
-    @property
-    def mixed(self) -> bool:
-        """Whether some of its updates, not all, are NAR's."""
-        return "--nar-ratio" in self.options and 0 < float(str(self.options["--nar-ratio"])) < 1
+    teaches_nar_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,9 @@ def fine_tuning_modes(ar_updates: int, ar_epochs: int = 10, nar_epochs: int = 50
         "ar": Mode({"--nar-ratio": 0, "--max-epoch": ar_epochs}, ("ar",)),
         "nar": Mode({"--nar-ratio": 1, "--max-epoch": nar_epochs}, ("nar",)),
         "all": Mode(
-            {"--ar-updates": ar_updates, "--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs}, every
+            {"--ar-updates": ar_updates, "--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs},
+            every,
+            teaches_nar_alone=True,
         ),
     }
 
@@ -197,7 +196,10 @@ def two_core_modes(updates: int) -> dict[str, Mode]:
     changes = {"--max-epoch": None, **length}
     return {
         **{name: Mode({**BASELINES[name], **length}, BASELINE_DECODINGS[name]) for name in BASELINES},
-        **{name: Mode({**mode.options, **changes}, written[name]) for name, mode in modes.items()},
+        **{
+            name: replace(mode, options={**mode.options, **changes}, decodings=written[name])
+            for name, mode in modes.items()
+        },
     }
 
 

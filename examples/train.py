@@ -41,7 +41,7 @@ def train(recipe: Recipe, work: Workspace, args) -> None:
             continue
         run = run_name(mode, args.distil)
         data, options = work.bin, []
-        if args.distil and recipe.modes[mode].mixed:  # AR and streams keep the data's own targets
+        if args.distil and recipe.modes[mode].teaches_nar_alone:  # AR and streams keep the data's own targets
             options = ["--nar-data", str(work.folder / f"bin{DISTILLED}")]
         elif args.distil:
             data = work.folder / f"bin{DISTILLED}"
