@@ -67,7 +67,9 @@ def parse(recipe: Recipe, argv: list[str]) -> argparse.Namespace:
     for step in (prepare, train):
         step.add_argument("--workers", type=int, default=1, help="processes that binarise")
     train.add_argument("--pretrained", type=Path, help="checkpoint to start from")
-    train.add_argument("--updates", type=int, help="train for so many updates instead of the published epochs")
+    length = train.add_mutually_exclusive_group()
+    length.add_argument("--updates", type=int, help="train for so many updates instead of the published epochs")
+    length.add_argument("--minutes", type=float, help="train for as many updates as a short trial makes in that time")
     train.add_argument("--shards", type=int, default=8, help="parts in which the teacher writes (default: %(default)s)")
     parsers["score"].add_argument("--meteor-jar", type=Path, help="meteor-1.5.jar, for METEOR as published")
     args = parser.parse_args(own)

@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from bang_plugin.errors import BangError
 from scripts.measure import spread
@@ -20,11 +20,17 @@ REPEATS = 3  # how often the whole test set is written, for the spread of the th
 
 
 def trained_runs(recipe: Recipe, work: Workspace, args) -> list[str]:
-    """Runs asked for; without ``--mode`` all that were trained."""
+    """Runs asked for; without ``--mode`` all that were trained, or need no training."""
     if args.mode:
-        return [run_name(mode, args.distil) for mode in args.mode]
+        return [run_name(mode, args.distil and recipe.modes[mode].trained) for mode in args.mode]
     runs = [run_name(mode, distil) for mode in recipe.modes for distil in (False, True)]
-    return [run for run in runs if (work.folder / "done" / f"train {run}.json").exists()]
+    return [
+        run
+        for run in runs
+        if (work.folder / "done" / f"train {run}.json").exists()
+        or run in recipe.modes
+        and not recipe.modes[run].trained
+    ]
 
 
 def generate(recipe: Recipe, work: Workspace, args) -> None:
@@ -35,7 +41,11 @@ def generate(recipe: Recipe, work: Workspace, args) -> None:
         work.require(f"train {next(iter(recipe.modes))}", "train")
     for run in runs:
         name = run.removesuffix(DISTILLED)
-        mode, model = recipe.modes[name], checkpoint(work, run)
+        mode = recipe.modes[name]
+        if not mode.trained:
+            work.step(f"generate {run}", {}, partial(mode.write, work, run, None))
+            continue
+        model = checkpoint(work, run)
         settings: dict = {"the checkpoint of": datetime.fromtimestamp(model.stat().st_mtime)}
         if mode.write:
             work.step(f"generate {run}", settings, partial(mode.write, work, run, model))
@@ -82,7 +92,8 @@ def costs(logs: list[Path], alone: Path) -> dict[str, float]:
     Returns:
         ``ms_per_sentence`` alone (mean); in batches ``sentences_per_second`` (median) and, of several times,
         ``throughput_spread`` (half the distance between the quartiles in percent of the median), the mean
-        ``batch_size``, and mean ``passes`` of the decoder per sentence (in beam search: its steps).
+        ``batch_size``, unless a generator of fairseq's own keeps it to itself, and mean ``passes`` of the decoder per
+        sentence (in beam search: its steps).
     """
     (speed, batch_size, passes), *others = map(figures, logs)
     speeds = [speed, *(other for other, *_ in others)]
@@ -90,13 +101,16 @@ def costs(logs: list[Path], alone: Path) -> dict[str, float]:
         "ms_per_sentence": 1000 / figures(alone)[0],
         "sentences_per_second": median(speeds),
         **({"throughput_spread": 100 * spread(speeds)} if len(speeds) > 1 else {}),
-        "batch_size": batch_size,
+        **({"batch_size": batch_size} if batch_size else {}),
         "passes": passes,
     }
 
 
-def figures(log: Path) -> tuple[float, float, float]:
+def figures(log: Path) -> tuple[float, float | None, float]:
     """Sentences per second, sentences per batch, and passes per sentence, as fairseq-generate logs them.
+
+    fairseq's own refining models tell by ``--print-step`` what followed a sentence's first pass, and nothing
+    of batches.
 
     Raises:
         BangError: if they are not in the log.
@@ -104,6 +118,9 @@ def figures(log: Path) -> tuple[float, float, float]:
     text = log.read_text(encoding="utf-8")
     speed = re.search(r"Translated [\d,]+ sentences .*? \(([\d.]+) sentences/s", text)
     means = re.search(r"sentences in batches of ([\d.]+), ([\d.]+) decoder passes each", text)
-    if not speed or not means:
+    steps = re.findall(r"^I-\d+\t(\d+)$", text, re.M)
+    if not speed or not (means or steps):
         raise BangError(f"{log}: fairseq-generate logged no speed")
+    if not means:
+        return float(speed[1]), None, 1 + mean(map(int, steps))
     return float(speed[1]), float(means[1]), float(means[2])

@@ -28,7 +28,11 @@ def prepare(recipe: Recipe, work: Workspace, args) -> None:
         raise BangError("give either --data or --corpus")
     source = {"--data": args.data, "--most": args.most, **({"--corpus": args.corpus} if args.corpus else {})}
     work.step("text", source, lambda: text(recipe, work, args.data, args.most, args.corpus))
-    work.step("pieces", {"--vocab": args.vocab, "--pieces": pieces}, lambda: split(work, args.vocab, pieces))
+    work.step(
+        "pieces",
+        {"--vocab": args.vocab, "--pieces": pieces},
+        lambda: split(work, args.vocab, pieces, recipe.source_pieces),
+    )
     dictionary = work.pieces / "vocab.txt" if args.vocab else None
     work.step("binarise", {}, lambda: binarise(work.pieces, work.bin, dictionary, args.workers))
     if recipe.extra_data:
@@ -92,8 +96,8 @@ def tokeniser(pieces: Path):
     return tokenise.load(model, None) if model.exists() else Words()
 
 
-def split(work: Workspace, vocab: Path | None, size: int | None) -> None:
-    """Write ``pieces/``, with the vocabulary or the sentencepiece model."""
+def split(work: Workspace, vocab: Path | None, size: int | None, longest: int | None = None) -> None:
+    """Write ``pieces/``, with the vocabulary or the sentencepiece model; sources are cut to the longest."""
     with whole(work.pieces) as part:
         part.mkdir()
         if vocab:
@@ -103,7 +107,10 @@ def split(work: Workspace, vocab: Path | None, size: int | None) -> None:
         splitter = tokeniser(part)
         for name in (f"{name}.{side}" for name in PARTS for side in SIDES):
             lines = read_lines(work.raw / name)
-            write_lines(part / name, (splitter.encode(line) for line in tqdm(lines, desc=name, unit="line")))
+            split_lines = (splitter.encode(line) for line in tqdm(lines, desc=name, unit="line"))
+            if longest and name.endswith(SIDES[0]):
+                split_lines = (" ".join(line.split(" ")[:longest]) for line in split_lines)
+            write_lines(part / name, split_lines)
 
 
 def binarise(

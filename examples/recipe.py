@@ -18,11 +18,15 @@ class Mode:
         options: of fairseq-train, on top of the recipe's; None leaves an option out, True makes it a bare flag.
         decodings: names in ``Recipe.decodings`` by which such a model writes the test set.
         write: writes the test set instead of fairseq-generate: ``write(work, run, checkpoint)``.
+        trained: False for what needs no model; ``write`` then gets None for the checkpoint.
+        teaches_nar_alone: with ``--distil`` NAR updates take the teacher's targets, all others keep the data's.
     """
 
     options: Flags
     decodings: tuple[str, ...]
     write: Callable | None = None
+    trained: bool = True
+    teaches_nar_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Recipe:
         pooled: sentences with the same source count once, with all their references.
         pieces: size of the sentencepiece vocabulary; 0: the text is symbols separated by blanks already; None: the
             user has to say (``--vocab`` or ``--pieces``).
+        source_pieces: what of a source is kept, for models that cannot cut it themselves; None: all.
         processes: workers that the settings are meant for; another number shares the same batch.
         extra_data: makes more data from the pieces: ``extra_data(work)``.
         report: what to tell beyond the table: ``report(work, runs)``, with a ``scripts.results.Run`` per
@@ -66,6 +71,7 @@ class Recipe:
     tables: tuple[str, ...] = ()
     pooled: bool = False
     pieces: int | None = None
+    source_pieces: int | None = None
     processes: int = 1
     extra_data: Callable | None = None
     raw: Callable[[Path, Path, int | None], None] | None = None
@@ -104,6 +110,7 @@ FINE_TUNING = {
     "--skip-invalid-size-inputs-valid-test": True,
 }
 
+SOURCE_PIECES = 127
 # A small model trained from nothing on two cores: small batches, since in so short a time the number of updates counts
 TWO_CORES = {
     "--arch": "bang_tiny",
@@ -119,12 +126,43 @@ TWO_CORES = {
     "--lr-scheduler": "polynomial_decay",
     "--warmup-updates": 400,
     "--max-tokens": 1500,
-    "--max-source-positions": 128,
+    "--max-source-positions": SOURCE_PIECES + 2,  # and the symbols that fairseq puts around them
     "--max-target-positions": 128,
     "--truncate-source": True,
     "--skip-invalid-size-inputs-valid-test": True,
     "--save-interval-updates": 1000,
     "--keep-interval-updates": 1,
+}
+
+# fairseq's own models in bang_tiny's sizes; the options of NAT and CMLM are those of fairseq's README for them,
+# but for learned positions: a length is predicted, and may be more than training had
+SAME_SIZE = {
+    **{
+        f"--{side}-{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (("embed-dim", 192), ("ffn-embed-dim", 768), ("attention-heads", 4))
+    },
+    "--share-all-embeddings": True,
+}
+PARALLEL = {
+    **SAME_SIZE,
+    "--task": "translation_lev",
+    "--criterion": "nat_loss",
+    "--pred-length-offset": True,
+    "--length-loss-factor": 0.1,
+    "--apply-bert-init": True,
+}
+BASELINES: dict[str, Flags] = {
+    # the task bang is fairseq's translation, whose beam search then tells its passes
+    "transformer": {**SAME_SIZE, "--arch": "transformer", "--criterion": "label_smoothed_cross_entropy"},
+    "nat": {**PARALLEL, "--arch": "nonautoregressive_transformer", "--noise": "full_mask"},
+    "cmlm": {**PARALLEL, "--arch": "cmlm_transformer", "--noise": "random_mask"},
+}
+ITERATIONS = (1, 4, 10)
+BASELINE_DECODINGS = {
+    "transformer": ("ar", "ar-greedy"),
+    "nat": ("nat",),
+    "cmlm": tuple(f"cmlm-{n}" for n in ITERATIONS),
 }
 
 BLOCK = 4  # tokens per block, and so the streams that training all modes at once needs
@@ -143,17 +181,26 @@ def fine_tuning_modes(ar_updates: int, ar_epochs: int = 10, nar_epochs: int = 50
         "ar": Mode({"--nar-ratio": 0, "--max-epoch": ar_epochs}, ("ar",)),
         "nar": Mode({"--nar-ratio": 1, "--max-epoch": nar_epochs}, ("nar",)),
         "all": Mode(
-            {"--ar-updates": ar_updates, "--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs}, every
+            {"--ar-updates": ar_updates, "--nar-ratio": 0.5, "--ngram": BLOCK, "--max-epoch": nar_epochs},
+            every,
+            teaches_nar_alone=True,
         ),
     }
 
 
 def two_core_modes(updates: int) -> dict[str, Mode]:
-    """As `fine_tuning_modes`, in so many updates each."""
+    """As `fine_tuning_modes`, in so many updates each, and before them fairseq's own models of the same size."""
     length = {"--max-update": updates, "--total-num-update": updates}
     modes = fine_tuning_modes(ar_updates=round(AR_SHARE * updates))
+    written = {"ar": ("ar", "ar-greedy"), "nar": ("nar",), "all": DIAL}
     changes = {"--max-epoch": None, **length}
-    return {name: replace(mode, options={**mode.options, **changes}) for name, mode in modes.items()}
+    return {
+        **{name: Mode({**BASELINES[name], **length}, BASELINE_DECODINGS[name]) for name in BASELINES},
+        **{
+            name: replace(mode, options={**mode.options, **changes}, decodings=written[name])
+            for name, mode in modes.items()
+        },
+    }
 
 
 def decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:
@@ -173,4 +220,37 @@ def decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:
         # what AR wrote or finds good: repetitions in it are the model's words
         "adaptive": {"--decoding": "adaptive", **limit, "--block-size": BLOCK},
         "speculative": {"--decoding": "speculative", "--beam": 1, **limit, "--block-size": BLOCK},
+    }
+
+
+CANDIDATES, BLOCKS, TOLERANCES = 5, (2, BLOCK), (1, 2, 4)
+# what one checkpoint writes: greedy AR, the same in fewer passes, and down to NAR
+DIAL = (
+    *("ar", "lookahead", "ar-greedy", "speculative"),
+    *(f"adaptive-{tolerance}" for tolerance in TOLERANCES),
+    *(f"semi_nar-{size}" for size in BLOCKS),
+    *("nar", f"nar-{CANDIDATES}"),
+)
+
+
+def two_core_decodings(longest: int) -> dict[str, Flags]:
+    """Every setting of `two_core_modes`: blocks and tolerances of several sizes, candidates, fairseq's refinements.
+
+    Args:
+        longest: most tokens that are written; fairseq's parallel models know no such limit.
+    """
+    known = decodings(longest)
+    refine = {"--print-step": True, "--beam": 1}
+    return {
+        "ar": known["ar"],
+        "lookahead": {**known["ar"], "--decoding": "speculative", "--block-size": BLOCK},
+        "ar-greedy": {**known["ar"], "--beam": 1},
+        "speculative": known["speculative"],
+        **{f"adaptive-{tolerance}": {**known["adaptive"], "--tolerance": tolerance} for tolerance in TOLERANCES},
+        **{f"semi_nar-{size}": {**known["semi_nar"], "--block-size": size} for size in BLOCKS},
+        "nar": known["nar"],
+        f"nar-{CANDIDATES}": {**known["nar"], "--nar-candidates": CANDIDATES},
+        "nat": {**refine, "--iter-decode-max-iter": 0},
+        # fairseq counts the iterations after the first
+        **{f"cmlm-{n}": {**refine, "--iter-decode-max-iter": n - 1} for n in ITERATIONS},
     }

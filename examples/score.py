@@ -10,15 +10,17 @@ from bang_plugin.evaluation import evaluate, pool
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.tables import print_table
 from scripts.published import TASKS, Task
-from scripts.results import Run, notes, plot, tabulate
+from scripts.results import Run, notes, plot, tabulate, trained
 
 from .prepare import tokeniser
 from .recipe import Recipe
 from .workspace import Workspace, read_lines, write_text
 
+SAMPLES = 10  # test sentences whose outputs are shown side by side
+
 
 def score(recipe: Recipe, work: Workspace, args) -> None:
-    """Print the table and write ``scores.md``, ``scores.json`` and ``scores.png``.
+    """Print the table and write ``scores.md``, ``scores.json``, ``scores.png`` and ``samples.md``.
 
     Raises:
         BangError: if nothing was written yet.
@@ -41,9 +43,10 @@ def score(recipe: Recipe, work: Workspace, args) -> None:
     rows, first = tabulate(runs, tasks[0]), tasks[0]
     column = "overall" if first and first.overall else next(iter(first.names.values() if first else runs[0].scores))
     write_whole(work.folder / "scores.png", partial(plot, rows, column, recipe.title))
+    write_text(work.folder / "samples.md", samples(sources, expected, written))
     if recipe.report:
         recipe.report(work, runs)
-    print(f"\n{work.folder}/scores.md, scores.json, scores.png")
+    print(f"\n{work.folder}/scores.md, scores.json, scores.png, samples.md")
 
 
 def output_folders(recipe: Recipe, work: Workspace) -> list[Path]:
@@ -81,4 +84,18 @@ def judge(recipe: Recipe, path: Path, sources: list[str], expected: list[list[st
         {name: score.value for name, score in found.items()},
         {name: score.signature for name, score in found.items()},
         json.loads(path.with_suffix(".json").read_text()),
+        trained(path.parents[2] / "models" / path.parent.name),
     )
+
+
+def samples(sources: list[str], expected: list[list[str]], written: list[Path]) -> str:
+    """Sentences at equal distances in the test set, with their references and what every run wrote, as Markdown."""
+    texts = {f"{path.parent.name}, {path.stem}": read_lines(path) for path in written}
+    count = min(SAMPLES, len(sources))
+    parts = []
+    for i in (k * len(sources) // count for k in range(count)):
+        rows = [("source", sources[i]), *(("reference", text) for text in expected[i])]
+        rows += [(name, lines[i]) for name, lines in texts.items()]
+        cells = [f"| {name} | {text.replace('|', chr(92) + '|')} |\n" for name, text in rows]
+        parts.append(f"## Test sentence {i + 1}\n\n| | |\n|---|---|\n{''.join(cells)}")
+    return "\n".join(parts)

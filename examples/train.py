@@ -1,21 +1,27 @@
 """Step ``train``: fairseq-train, and a teacher's targets to train on (sequence distillation)."""
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import torch
+from fairseq import checkpoint_utils
 from tqdm import tqdm
 
 from bang_plugin.errors import BangError
+from scripts.bench.machine import describe
 from scripts.demo import AR_SHARE
+from scripts.results import TRAINING
 
 from .prepare import binarise
 from .recipe import Flags, Recipe, option_list
-from .workspace import Workspace, fairseq, read_lines, write_lines
+from .workspace import Workspace, fairseq, read_lines, write_lines, write_text
 
 TEACHER, DISTILLED = "ar", "-distil"
+SEED = ["--seed", 1]
+PILOT = 100  # updates that tell how many fit into the minutes asked for
 # a batch has to hold the longest sentence
 LENGTHS = ("--max-source-positions", "--max-target-positions", "--tokens-per-sample")
 
@@ -31,12 +37,49 @@ def train(recipe: Recipe, work: Workspace, args) -> None:
     if args.distil:
         distil(recipe, work, args)
     for mode in args.mode or recipe.modes:
-        if args.distil and mode == TEACHER:
+        if not recipe.modes[mode].trained or args.distil and mode == TEACHER:
             continue
         run = run_name(mode, args.distil)
-        options = training_options(recipe, mode, args)
+        data, options = work.bin, []
+        if args.distil and recipe.modes[mode].teaches_nar_alone:  # AR and streams keep the data's own targets
+            options = ["--nar-data", str(work.folder / f"bin{DISTILLED}")]
+        elif args.distil:
+            data = work.folder / f"bin{DISTILLED}"
+        updates = pace(recipe, work, mode, run, args) if args.minutes else args.updates
+        options += training_options(recipe, mode, args, updates)
         settings = {"options": " ".join(options)}
-        work.step(f"train {run}", settings, partial(train_run, work, run, options, args.gpus))
+        work.step(f"train {run}", settings, partial(train_run, work, run, data, options, args.gpus))
+
+
+def pace(recipe: Recipe, work: Workspace, mode: str, run: str, args) -> int:
+    """Updates that fit into the minutes asked for, by those of a short trial of the same training.
+
+    A trial instead of fairseq's ``--stop-time-hours``: learning rates fall to zero, and the share of AR alone ends, at
+    updates that have to be known at the start. Validating and saving come on top of the minutes.
+    """
+    file = work.folder / "pace" / f"{run}.json"
+    options = [*training_options(recipe, mode, args, PILOT), "--disable-validation", "--no-save"]
+
+    def measure() -> None:
+        log = file.with_suffix(".log")
+        quiet = ["--no-progress-bar", "--log-format", "json", "--save-dir", file.with_suffix(".unsaved")]
+        fairseq("train", work.bin, *SEED, *_device(args.gpus), *options, *quiet, gpus=args.gpus, output=log)
+        write_text(file, json.dumps({"updates_per_second": updates_per_second(log)}))
+
+    work.step(f"pace {run}", {"options": " ".join(options)}, measure)
+    return max(1, round(60 * args.minutes * json.loads(file.read_text())["updates_per_second"]))
+
+
+def updates_per_second(log: Path) -> float:
+    """Of a whole training, as fairseq-train logs it in JSON.
+
+    Raises:
+        BangError: if it does not.
+    """
+    found = re.findall(r'"train_ups": "([\d.]+)"', log.read_text(encoding="utf-8"))
+    if not found or not float(found[-1]):
+        raise BangError(f"{log}: fairseq-train logged no updates per second")
+    return float(found[-1])
 
 
 def shared_batch(options: Flags, processes: int, gpus: int) -> Flags:
@@ -74,29 +117,44 @@ def _share(options: Flags, processes: int, workers: int) -> Flags | None:
     return share
 
 
-def training_options(recipe: Recipe, mode: str, args) -> list[str]:
+def training_options(recipe: Recipe, mode: str, args, updates: int | None = None) -> list[str]:
     """fairseq-train's options; what the user gave after ``--`` comes last, and so wins."""
     settings = {**recipe.training, **recipe.modes[mode].options}
     options = [{"--task": "bang", "--no-epoch-checkpoints": True}, settings]
     options.append(shared_batch(settings, recipe.processes, args.gpus))
-    if args.updates:
-        length = {"--max-update": args.updates, "--max-epoch": None}
+    if updates := updates or args.updates:
+        length = {"--max-update": updates, "--max-epoch": None}
         if "polynomial_decay" in option_list(*options):
-            length["--total-num-update"] = args.updates
+            length["--total-num-update"] = updates
         if "--ar-updates" in settings:
-            length["--ar-updates"] = round(AR_SHARE * args.updates)
+            length["--ar-updates"] = round(AR_SHARE * updates)
         options.append(length)
     if args.pretrained:
         options.append({"--load-from-pretrained-model": args.pretrained.resolve()})
     return [*option_list(*options), *args.fairseq]
 
 
-def train_run(work: Workspace, run: str, options: list[str], gpus: int) -> None:
-    """Train, or go on with an interrupted training."""
-    data = work.folder / f"bin{DISTILLED}" if run.endswith(DISTILLED) else work.bin
-    device = {0: ["--cpu"], 1: ["--distributed-world-size", 1]}.get(gpus, [])
-    progress = ["--log-interval", 50, "--seed", 1]
-    fairseq("train", data, "--save-dir", work.models / run, *progress, *device, *options, gpus=gpus)
+def train_run(work: Workspace, run: str, data: Path, options: list[str], gpus: int) -> None:
+    """Train, or go on with an interrupted training; ``training.json`` tells what it took."""
+    progress = ["--log-interval", 50, *SEED]
+    command = ["train", data, "--save-dir", work.models / run, *progress, *_device(gpus), *options]
+    fairseq(*command, gpus=gpus)
+    if not (last := work.models / run / "checkpoint_last.pt").exists():  # --no-save
+        return
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(last))
+    record = {
+        "command": " ".join(["fairseq-train", *map(str, command[1:])]),
+        "seed": state["cfg"]["common"]["seed"],
+        "updates": state["optimizer_history"][-1]["num_updates"],
+        # fairseq's clock, that of interrupted parts too; from the first update on, validation and saving included
+        "minutes": state["extra_state"]["previous_training_time"] / 60,
+        "machine": describe("cuda" if gpus else "cpu"),
+    }
+    write_text(work.models / run / TRAINING, json.dumps(record, indent=1))
+
+
+def _device(gpus: int) -> list:
+    return {0: ["--cpu"], 1: ["--distributed-world-size", 1]}.get(gpus, [])
 
 
 def checkpoint(work: Workspace, run: str) -> Path:

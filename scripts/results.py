@@ -26,6 +26,8 @@ SPEED = {
     "batch_size": "at batch size",
     "passes": "decoder passes",
 }
+TRAINED = {"minutes": "minutes of training", "updates": "updates"}
+TRAINING = "training.json"  # what a training took, beside its checkpoints
 SECOND_HAND = "published, second-hand"
 
 
@@ -37,12 +39,14 @@ class Run:
         scores: percent by the name of the number.
         signatures: how they were computed, where that is known.
         speed: the measured ones of ``SPEED``.
+        training: the known ones of ``TRAINED``.
     """
 
     mode: str
     scores: dict[str, float] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     speed: dict[str, float] = field(default_factory=dict)
+    training: dict[str, float] = field(default_factory=dict)
 
     def add_scores(self, found: dict[str, float], file: Path) -> None:
         if twice := self.scores.keys() & found:
@@ -97,7 +101,26 @@ def gather(path: Path) -> list[Run]:
     for file, part in evaluations:
         runs[0].add_scores({name: score["value"] for name, score in part["scores"].items()}, file)
         runs[0].signatures |= {name: score["signature"] for name, score in part["scores"].items()}
+    if path.is_dir():
+        for run in runs:
+            run.training = trained(path)
     return runs
+
+
+def trained(folder: Path) -> dict[str, float]:
+    """What the training in a folder took, as far as ``training.json`` tells.
+
+    Raises:
+        BangError: if that is not readable.
+    """
+    file = folder / TRAINING
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {name: content[name] for name in TRAINED}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BangError(f"{file}: not the record of a training ({error!r})") from error
 
 
 def quality(names: Mapping[str, str], values: dict[str, float], overall: bool) -> dict:
@@ -126,6 +149,22 @@ def tabulate(runs: list[Run], task: Task | None) -> list[dict]:
 
     Without a task the columns are all numbers that any run has.
     """
+    if any(run.training for run in runs):
+        return _with_training(runs, _tabulate(runs, task))
+    return _tabulate(runs, task)
+
+
+def _with_training(runs: list[Run], rows: list[dict]) -> list[dict]:
+    """Rows with what training took before their last column; published ones tell none."""
+    known = [*(run.training for run in runs), *({} for _ in rows[len(runs) :])]
+    columns = [{label: part.get(name, "") for name, label in TRAINED.items()} for part in known]
+    return [
+        {**{name: row[name] for name in row if name != "source"}, **part, "source": row["source"]}
+        for row, part in zip(rows, columns)
+    ]
+
+
+def _tabulate(runs: list[Run], task: Task | None) -> list[dict]:
     if task is None:
         names = {name: name for name in dict.fromkeys(name for run in runs for name in run.scores)}
         return [ours(run, names, overall=False) for run in runs]

@@ -5,6 +5,7 @@
 The hypotheses are one per line, or what fairseq-generate printed. Metrics:
 
     bleu           BLEU-1 to -4 over the corpus (sacrebleu; --tokenize, --lowercase)
+    chrf           chrF over the corpus (sacrebleu's default: characters, up to 6-grams)
     glge-bleu      mean smoothed sentence BLEU-1, -2 as published for PersonaChat (nltk up to 3.5)
     sentence-bleu  the same with the smoothing of the nltk that is installed
     rouge          ROUGE-1, -2, -L (rouge-score: not stemmed)

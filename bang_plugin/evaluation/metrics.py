@@ -1,9 +1,10 @@
 """The table of metrics: a metric turns hypotheses and references into one or several numbers."""
 
-from . import bleu, distinct, error_rate, meteor, rouge
+from . import bleu, chrf, distinct, error_rate, meteor, rouge
 
 METRICS = {
     "bleu": bleu.corpus_bleu,
+    "chrf": chrf.chrf,
     "sentence-bleu": bleu.sentence_bleu,
     "glge-bleu": bleu.glge_bleu,
     "rouge": rouge.rouge,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ..descriptions import read, sources
 from ..hub import Pair
-from ..recipe import TWO_CORES, Recipe, decodings, two_core_modes
+from ..lead import LEAD
+from ..recipe import SOURCE_PIECES, TWO_CORES, Recipe, two_core_decodings, two_core_modes
 
 LONGEST = 48  # pieces of a synopsis
 
@@ -24,9 +25,10 @@ RECIPE = Recipe(
     source=SOURCE,
     raw=RAW,
     training={**TWO_CORES, "--max-target-positions": LONGEST},
-    modes=two_core_modes(updates=6000),
-    decodings=decodings(longest=LONGEST),
+    modes={"lead": LEAD, **two_core_modes(updates=6000)},
+    decodings=two_core_decodings(longest=LONGEST),
     metrics={"rouge-155": ("rouge155_1", "rouge155_2", "rouge155_l")},
     references_as_written=True,
     pieces=8000,
+    source_pieces=SOURCE_PIECES,
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .. import hub
 from ..descriptions import read, sources
-from ..recipe import TWO_CORES, Recipe, decodings, two_core_modes
+from ..recipe import SOURCE_PIECES, TWO_CORES, Recipe, two_core_decodings, two_core_modes
 
 LONGEST = 60  # words of a paragraph
 
@@ -43,8 +43,9 @@ RECIPE = Recipe(
     corpora={"multi30k": MULTI30K},
     training={**TWO_CORES, "--max-target-positions": 160},  # German takes more pieces
     modes=two_core_modes(updates=6000),
-    decodings=decodings(longest=128),
-    metrics={"bleu": ("bleu_4",)},
+    decodings=two_core_decodings(longest=128),
+    metrics={"bleu": ("bleu_4",), "chrf": ("chrf",)},
     references_as_written=True,
     pieces=8000,
+    source_pieces=SOURCE_PIECES,
 )

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import BLEU, CHRF
 
 from bang_plugin.errors import BangError
 from bang_plugin.evaluation import Options, evaluate
@@ -63,6 +63,27 @@ LETTERS = st.lists(st.sampled_from("abc"), max_size=6)
 
 def value(metric, number, hypotheses, references, **options):
     return evaluate(hypotheses, references, [metric], Options(**options))[number].value
+
+
+# chrF
+
+
+def test_chrf_is_sacrebleus():
+    """Of "abc" in "abd": 2 of 3 characters, 1 of 2 pairs, no triple; orders that both lack do not count."""
+    by_hand = 100 * (2 / 3 + 1 / 2 + 0) / 3  # precision and recall alike, and so their F
+    assert value("chrf", "chrf", ["abc"], [["ab d"]]) == pytest.approx(by_hand)
+    streams = [list(stream) for stream in zip(*REFERENCES)]
+    found = evaluate(SYSTEM, REFERENCES, ["chrf"])["chrf"]
+    assert found.value == pytest.approx(CHRF().corpus_score(SYSTEM, streams).score)
+    assert found.signature.endswith("|nc:6|nw:0|space:no|case:mixed|eff:yes")
+    lower = value("chrf", "chrf", ["ABC"], [["abc"]], lowercase=True)
+    assert lower == pytest.approx(100) and value("chrf", "chrf", ["ABC"], [["abc"]]) == 0
+
+
+def test_chrf_intervals_draw_sentences():
+    score = evaluate(SYSTEM, REFERENCES, ["chrf"], bootstrap=Bootstrap(200, 1))["chrf"]
+    low, high = score.interval
+    assert low < score.value < high
 
 
 # BLEU

@@ -234,4 +234,4 @@ def test_distillation_that_was_interrupted_goes_on(fast, data, tmp_path, monkeyp
     run(translation, work, "generate", "--gpus", 0, "--keep-repeats")
     assert "--collapse-repeats" not in (work / "done" / "generate nar-distil nar.json").read_text()
     run(translation, work, "score")
-    assert modes(json.loads((work / "scores.json").read_text())) == ["ar, ar", "nar-distil, nar"]
+    assert modes(json.loads((work / "scores.json").read_text())) == ["ar, ar-greedy", "ar, ar", "nar-distil, nar"]
