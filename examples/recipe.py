@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bang_plugin.evaluation import Options
-from scripts.demo import AR_SHARE
 
 Flags = Mapping[str, object]  # command-line options
 
@@ -164,6 +163,9 @@ BASELINE_DECODINGS = {
     "nat": ("nat",),
     "cmlm": tuple(f"cmlm-{n}" for n in ITERATIONS),
 }
+
+# of the updates of one checkpoint for all decodings train AR alone, the first ones, where the others cost much more
+AR_SHARE = 0.4
 
 BLOCK = 4  # tokens per block, and so the streams that training all modes at once needs
 

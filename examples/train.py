@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from bang_plugin.errors import BangError
 from scripts.bench.machine import describe
-from scripts.demo import AR_SHARE
 from scripts.results import TRAINING
 
 from .prepare import binarise
-from .recipe import Flags, Recipe, option_list
+from .recipe import AR_SHARE, Flags, Recipe, option_list
 from .workspace import Workspace, fairseq, read_lines, write_lines, write_text
 
 TEACHER, DISTILLED = "ar", "-distil"

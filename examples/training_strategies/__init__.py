@@ -7,9 +7,9 @@ from pathlib import Path
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.tables import print_table
 from scripts import pronunciations
-from scripts.demo import AR_SHARE, TRAINING
+from scripts.demo import TRAINING
 
-from ..recipe import Mode, Recipe, decodings
+from ..recipe import AR_SHARE, Mode, Recipe, decodings
 from ..workspace import read_lines, write_lines, write_text
 from . import compare
 
