@@ -94,11 +94,9 @@ def test_long_sources(toy_data, toy_checkpoint, decoding):
 @pytest.mark.parametrize(
     "option",
     [
-        ["--sampling", "--beam", 1, "--nbest", 1],
         ["--prefix-size", 1],
         ["--no-repeat-ngram-size", 2],
         ["--nbest", 2],
-        ["--temperature", 0.5],
         ["--diverse-beam-groups", 2],
         ["--match-source-len"],
         ["--print-alignment"],

@@ -28,7 +28,7 @@ def begin_with(session: Session, state: DecodingState, prefix: Tensor) -> None:
     known_counts, known_limits = torch.stack([counts, limits]).cpu().numpy()
     longest = int(known_counts.max())
     prefix = prefix[:, :longest]
-    scores = torch.zeros(prefix.shape, device=prefix.device)
+    scores = prefix.new_zeros(prefix.shape, dtype=torch.float)
     if longest:
         before = torch.cat([torch.full_like(prefix[:, :1], state.eos), prefix[:, :-1]], dim=1)
         logits, normaliser = session.chains(before, 1, counts, verify=True)

@@ -96,7 +96,7 @@ def generate(work: Workspace, args) -> None:
         work.require(f"train {run}", "train")
         model = work.models / run / "checkpoint_best.pt"
         for decoding, options in DECODINGS.items():
-            limits = {"--truncate-source": True, "--skip-invalid-size-inputs-valid-test": True}
+            limits = {"--task": "bang", "--truncate-source": True, "--skip-invalid-size-inputs-valid-test": True}
             chosen = [*option_list(options, limits), *args.fairseq]
             write = partial(generate_one, work, run, decoding, model, chosen, args.gpus)
             work.step(f"generate {run} {decoding}", {"options": " ".join(chosen)}, write)

@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 from fairseq import utils
 
 import bang_plugin
@@ -36,6 +37,10 @@ LEGAL = {  # a GPU allows these, or they are for several processes, which are no
     ("session", "torch.arange(bsz, device=rows.device)"),  # an order that changes nothing is not used
     ("torch_adamw", "torch.zeros(1, device=device, dtype=dtype)"),  # the CPU has a fused kernel as well
     ("resuming", "torch.tensor([float(PathManager.isfile(path))], device=trainer.device)"),
+    # the server's, which is not run here
+    ("agreement", "places.clamp(max=live.size(2) - 1).to(live.device)"),
+    ("engine", "t.to(self.hub.device)"),
+    ("serve", "hub.to(device)"),
     ("resuming", "torch.distributed.broadcast_object_list(parts, src=src_rank, group=group, device=dist_device)"),
 }
 
@@ -110,13 +115,19 @@ def train_all_ways(reference, batch) -> None:
         ({"ngram": 3}, "flex"),
         ({"ngram": 3, "anchors": 2, "stream_weights": [1.0, 0.5, 0.5], "sentence_avg": True}, "compact"),
         ({"nar_ratio": 1.0}, "dense"),
+        ({"nar_ratio": 1.0}, "compact"),
     ):
         task = build_task(reference.dictionary)
         cfg = BangModelConfig(
             max_source_positions=40, max_target_positions=40, attention_backend=backend, attention_dropout=0.0, **sizes
         )
         model = BangModel.build_model(cfg, task).cuda()
-        NStreamLoss(task, **options)(model, utils.apply_to_sample(lambda t: t.cuda(), batch))[0].backward()
+        sample = utils.apply_to_sample(lambda t: t.cuda(), batch)
+        if options == {"nar_ratio": 1.0} and backend == "compact":  # as in pretraining, whose spans tell their rest
+            model.decoder.nar_prefix = "start"
+            real = sample["target"].ne(reference.dictionary.pad())
+            sample["remaining"] = real.flip(1).cumsum(1).flip(1) * real
+        NStreamLoss(task, **options)(model, sample)[0].backward()
         TorchAdamW(TorchAdamWConfig(lr=[0.1]), model.parameters()).step()
         model(*(t.cuda() for t in batch["net_input"].values()))
 
@@ -127,6 +138,8 @@ def write_all_ways(reference, gpu) -> None:
         {"decoding": "speculative", "beam": 3, "draft_width": 6},
         {"decoding": "nar", "nar_candidates": 3, "nar_chunk": 3},
         {"decoding": "semi_nar", "block_size": 3},
+        {"decoding": "semi_nar", "block_size": 3, "prefix": torch.tensor([[20, 21], [22, 0], [23, 24], [25, 26]])},
+        {"decoding": "nar", "nar_chunk": 3, "nar_prefix": "start"},
         {"beam": 2, "no_repeat_ngram_size": 2, "ids": False, "size": 8},
     ):
         writer(reference, gpu, **{"size": 4, **options})()

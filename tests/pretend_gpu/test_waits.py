@@ -35,10 +35,13 @@ def writer(reference, gpu, size=8, models=1, ids=True, **options):
     """
     torch.manual_seed(0)
     generation = {name: options.pop(name) for name in list(options) if name in ("beam", "no_repeat_ngram_size")}
-    backend = options.pop("attention_backend", "auto")
+    backend, nar_prefix = options.pop("attention_backend", "auto"), options.pop("nar_prefix", "empty")
+    prefix = options.pop("prefix", None)
     task = build_task(reference.dictionary, **options)
     sizes = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in SIZES.items()}
-    cfg = BangModelConfig(max_source_positions=40, max_target_positions=40, attention_backend=backend, **sizes)
+    cfg = BangModelConfig(
+        max_source_positions=40, max_target_positions=40, attention_backend=backend, nar_prefix=nar_prefix, **sizes
+    )
     ensemble = [BangModel.build_model(cfg, task).cuda().eval() for _ in range(models)]
     for model in ensemble:
         with torch.no_grad():  # so that some drafts are confirmed, and sentences end at different times
@@ -57,7 +60,7 @@ def writer(reference, gpu, size=8, models=1, ids=True, **options):
         generator = task.build_generator(ensemble, argparse.Namespace(max_len_b=16, **generation))
         before = model.decoder.num_passes
         gpu.reset()
-        task.inference_step(generator, ensemble, sample)
+        task.inference_step(generator, ensemble, sample, None if prefix is None else prefix.cuda())
         return model.decoder.num_passes - before, ours(gpu)
 
     return write
