@@ -34,6 +34,10 @@ def fairseq(command: str, *arguments, stdin: str | bytes = "", user_dir: str = P
             for handler in logging.getLogger().handlers:
                 handler.flush()
             logging.getLogger().handlers[:] = handlers  # fairseq-validate puts its own in their place
+            preprocess = logging.getLogger("fairseq_cli.preprocess")
+            for left in [h for h in preprocess.handlers if isinstance(h, logging.FileHandler)]:
+                preprocess.removeHandler(left)  # else it would open a file anew that is gone by then
+                left.close()
     return out.getvalue()
 
 

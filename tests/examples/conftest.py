@@ -38,7 +38,10 @@ def in_process(command, *arguments, gpus=0, output=None, visible=None):
     """What ``examples.workspace.fairseq`` does, without the seconds that a new process takes to start."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)  # pytest keeps fairseq from logging to standard output itself
-    logging.getLogger().addHandler(handler)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO)  # as in a process of its own, whatever earlier tests have left
+    root.addHandler(handler)
     arguments = list(arguments)
     plugin = arguments[arguments.index("--user-dir") + 1] if "--user-dir" in arguments else command_line.PLUGIN
     vars(checkpoint_utils.save_checkpoint).pop("best", None)  # fairseq remembers it from the last training
@@ -46,7 +49,8 @@ def in_process(command, *arguments, gpus=0, output=None, visible=None):
         written = command_line.fairseq(command, *arguments, user_dir=plugin)
         gc.collect()  # the totals are logged when a generator goes away, as they are where a process ends
     finally:
-        logging.getLogger().removeHandler(handler)
+        root.removeHandler(handler)
+        root.setLevel(level)
     if output:
         workspace.write_text(output, written + log.getvalue())
 
