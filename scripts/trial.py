@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bang_plugin.commands import tokenise
 from bang_plugin.evaluation import METRICS, evaluate
-from bang_plugin.evaluation.files import write_whole
+from bang_plugin.evaluation.files import read_references, write_whole
 from scripts.bench.machine import describe
 from scripts.measure import Mode, Workbench, warnings_only
 
@@ -71,12 +71,13 @@ def modes(args) -> list[Mode]:
 def judge(args, checkpoint: Path) -> dict[str, dict[str, float]]:
     """Quality and decoder passes of every decoding."""
     warnings_only()
-    references = [line.split("\t") for line in args.references.read_text(encoding="utf-8").splitlines()]
+    references = read_references([args.references], tab_separated=True)
     bench = Workbench(str(checkpoint), str(args.data), split=args.split)
+    batches = bench.batches(args.batch_size)
     join = tokenise.load(args.sentencepiece_model, None).decode if args.sentencepiece_model else str
     found = {}
     for mode in modes(args):
-        written = bench.write(bench.generator(mode), bench.batches(args.batch_size))
+        written = bench.write(bench.generator(mode), batches)
         texts = [join(bench.text(written[i])) for i in range(bench.size)]
         scores = evaluate(texts, references, args.metric.split(","))
         found[mode.name] = {name: round(score.value, 2) for name, score in scores.items()}

@@ -118,14 +118,16 @@ class BlockGenerator:
         host, step, observers = state.host, self.mode(session, state), audience(self.observers)
         hypotheses: List[List[Hypothesis]] = [[] for _ in host.rows]
         state.alternatives = max((observer.alternatives for observer in observers), default=0)
-        proposed = host.lengths.copy()
-        if proposed.any():
+
+        def tell(tokens: Tensor, scores: Tensor, offered: np.ndarray, kept: np.ndarray) -> None:
+            where = sample, self.dictionary, session.passes, host.rows
+            event = PassEvent(*where, tokens, scores, offered, kept, state.notes)
             for observer in observers:
-                tokens, scores = state.written[:, : proposed.max()], state.scores[:, : proposed.max()]
-                rows = host.rows
-                observer.on_pass(
-                    PassEvent(sample, self.dictionary, session.passes, rows, tokens, scores, proposed, proposed)
-                )
+                observer.on_pass(event)
+
+        proposed, given = host.lengths.copy(), int(host.lengths.max(initial=0))
+        if given:
+            tell(state.written[:, :given], state.scores[:, :given], host.lengths, host.lengths)
         while True:
             state.notes = None
             tokens, scores, counts, offered, read = step()
@@ -135,13 +137,7 @@ class BlockGenerator:
             if offered is None:
                 offered = np.full(len(host.rows), tokens.size(1))
             proposed[host.rows] += offered
-            if observers:
-                kept = host.new_counts
-                event = PassEvent(
-                    sample, self.dictionary, session.passes, host.rows, tokens, scores, offered, kept, state.notes
-                )
-                for observer in observers:
-                    observer.on_pass(event)
+            tell(tokens, scores, offered, host.new_counts)
             for i in np.flatnonzero(host.ended):
                 row = host.rows[i]
                 hypotheses[row] = [self._hypothesis(state, int(i), session.passes, int(proposed[row]))]

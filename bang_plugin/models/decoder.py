@@ -221,7 +221,7 @@ class BangDecoder(FairseqIncrementalDecoder):
         if positions is None:
             positions = utils.make_positions(prev_output_tokens, self.padding_idx)
         streams, first_slots = whole_chains(positions + 1, element, after_start=self.nar_prefix == "start")
-        prefix = prev_output_tokens.gather(1, first_slots[:, : streams.prefix_len])
+        prefix = prev_output_tokens.gather(1, first_slots)
         return torch.cat([prefix, prev_output_tokens[:, streams.prefix_len :]], dim=1), streams
 
     def _next_token_features(

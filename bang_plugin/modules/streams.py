@@ -187,19 +187,19 @@ def whole_chains(positions: Tensor, element: Tensor, after_start: bool = False) 
             in the paper (section 3.3).
 
     Returns:
-        Streams whose prefix is those tokens, or nothing; and the slots of the outputs' first targets, ``(batch,
-        outputs)``, where a sentence with fewer of them has some other slot.
+        Streams whose prefix is those tokens, or nothing; and the slots of the targets that they stand before, ``(batch,
+        prefix_len)``, where a sentence with fewer outputs has some other slot.
     """
     starts = element == 1
     chain = (starts.cumsum(1) - 1).clamp(min=0)
     longest, outputs = torch.stack([element.max(), chain.max() + 1]).tolist() if element.numel() else (0, 1)
-    first_slots = torch.argsort(starts, dim=1, descending=True, stable=True)[:, :outputs]
-    visible, prefix_positions = torch.zeros_like(element), positions[:, :0]
+    first_slots, visible = positions[:, :0], torch.zeros_like(element)
     if after_start:
-        prefix_positions = positions.gather(1, first_slots) - 1
+        first_slots = torch.argsort(starts, dim=1, descending=True, stable=True)[:, :outputs]
         number = torch.arange(first_slots.size(1), device=element.device)
         sees = torch.cat([number.expand_as(first_slots), chain], dim=1)
         visible = sees.unsqueeze(-1) == number
+    prefix_positions = positions.gather(1, first_slots) - 1
     streams = Streams(
         positions=torch.cat([prefix_positions, positions], dim=1),
         visible=visible,

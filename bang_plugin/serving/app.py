@@ -20,7 +20,7 @@ from . import pages
 from .answers import ClientGone, EventStream, Replies, Waiter, encoded, finite
 from .engine import LONGEST, Engine
 from .gate import Gate
-from .jobs import Answer, Job, Mailbox, Piece, Refused
+from .jobs import Answer, Job, Mailbox, Piece, Plan, Refused
 from .metrics import Metrics
 from .queue import Queue
 from .schema import Completion, Scoring, chosen, model_of
@@ -100,25 +100,12 @@ class Service:
         plan = self.engine.plan(chosen(body, self.engine.options))
         sources = await self._encode([body.prompt] if isinstance(body.prompt, str) else body.prompt, "prompt")
         n = plan.options.get("nbest", 1)
-        mailbox = Mailbox(asyncio.get_running_loop())
-        deadline = time.monotonic() + self.settings.time_limit
-        jobs = [
-            Job(
-                plan,
-                source,
-                self.engine.limit(plan, source),
-                deadline,
-                lambda message, number=number: mailbox.tell((number, message)),  # type: ignore[misc]
-                n=n,
-                watched=body.stream or body.trace,
-                traced=body.trace,
-                seed=body.seed,
-            )
-            for number, source in enumerate(sources)
-        ]
+        asked = {"n": n, "watched": body.stream or body.trace, "traced": body.trace, "seed": body.seed}
+        waiter = self._waiter(
+            request, plan, [{"source": s, "limit": self.engine.limit(plan, s), **asked} for s in sources]
+        )
         prompts = sum(len(source) - 1 for source in sources)
         replies = Replies(self.settings.name, prompts, n, body.logprobs, body.trace, self._text)
-        waiter = Waiter(self.queue, jobs, mailbox, request.receive, self.settings.time_limit)
         if body.stream:
             usage = bool(body.stream_options and body.stream_options.include_usage)
             return EventStream(await waiter.__aenter__(), replies, usage)
@@ -137,20 +124,8 @@ class Service:
         await self._encode(texts[1], "completion")
         most = LONGEST * self.engine.max_source  # what is behind is cut anyway
         pairs = [(source[:most], target) for source, target in zip(*texts)]
-        mailbox = Mailbox(asyncio.get_running_loop())
-        deadline = time.monotonic() + self.settings.time_limit
-        jobs = [
-            Job(
-                plan,
-                source,
-                0,
-                deadline,
-                lambda message, number=number: mailbox.tell((number, message)),  # type: ignore[misc]
-                pair=pair,
-            )
-            for number, (source, pair) in enumerate(zip(sources, pairs))
-        ]
-        answers = await self._all(Waiter(self.queue, jobs, mailbox, request.receive, self.settings.time_limit))
+        asked = [{"source": source, "limit": 0, "pair": pair} for source, pair in zip(sources, pairs)]
+        answers = await self._all(self._waiter(request, plan, asked))
         data = [
             {
                 "index": i,
@@ -178,6 +153,16 @@ class Service:
     async def prometheus(self) -> Response:
         """Counters in Prometheus' text format."""
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    def _waiter(self, request: Request, plan: Plan, asked: List[Dict[str, Any]]) -> Waiter:
+        """Who waits for the jobs of one request; ``asked``: what else is to be known of each, see ``Job``."""
+        mailbox, limit = Mailbox(asyncio.get_running_loop()), self.settings.time_limit
+        deadline = time.monotonic() + limit
+
+        def job(number: int, fields: Dict[str, Any]) -> Job:
+            return Job(plan=plan, deadline=deadline, tell=lambda told: mailbox.tell((number, told)), **fields)
+
+        return Waiter(self.queue, [job(*each) for each in enumerate(asked)], mailbox, request.receive, limit)
 
     def _check_model(self, name: Optional[str]) -> None:
         if name not in (None, self.settings.name):
