@@ -46,7 +46,9 @@ class Gate:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # no web sockets here
-        began, status = time.monotonic(), 0
+        began, status, path = time.monotonic(), 0, self.path_of(scope["path"])
+        in_progress = self.metrics.in_progress.labels(path)
+        in_progress.inc()
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -65,12 +67,12 @@ class Gate:
         except Refused as error:
             await _say(error, counted)
         except Exception:
-            logger.exception("a request for %s failed", self.path_of(scope["path"]))
+            logger.exception("a request for %s failed", path)
             if status:
                 raise  # the answer has begun: the connection is closed
             await _say(Refused(500, "the server failed; its log says why", "internal_error"), counted)
         finally:
-            path = self.path_of(scope["path"])
+            in_progress.dec()
             self.metrics.requests.labels(path, str(status or 499)).inc()
             self.metrics.request_seconds.labels(path).observe(time.monotonic() - began)
 

@@ -15,6 +15,7 @@ class Metrics:
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
         self.requests = Counter("bang_requests", "answers by path and status", ["path", "status"], registry=own)
+        self.in_progress = Gauge("bang_requests_in_progress", "heads without an answer", ["path"], registry=own)
         self.request_seconds = Histogram(
             "bang_request_seconds",
             "from a request's head to its answer's end",

@@ -38,11 +38,11 @@ def serving(hub, **settings):
     thread.start()
     try:
         until(lambda: running.started)
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=100) as client:
             yield SimpleNamespace(url=url, client=client, service=service, post=lambda **b: post(client, **b))
     finally:
         running.should_exit = True
-        thread.join(30)
+        thread.join(100)
         assert not thread.is_alive()
 
 
@@ -70,7 +70,7 @@ def events(client, **body) -> list[dict]:
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
 
-def until(happened, seconds=10.0):
+def until(happened, seconds=100.0):
     """Wait for something."""
     end = time.monotonic() + seconds
     while not happened():
@@ -85,7 +85,7 @@ def held(service):
 
     def write(jobs):
         entered.set()
-        assert free.wait(30)
+        assert free.wait(100)
         return whole(jobs)
 
     service.engine._write = write

@@ -59,20 +59,24 @@ def test_places():
         waiting.put([job(1, plan)] * 3)
 
 
-@pytest.mark.parametrize("max_wait, together", [(0, [4, 1, 1]), (500, [4, 2])])
+@pytest.mark.parametrize("max_wait, together", [(0, [4, 1, 1]), (100_000, [4, 2])])
 def test_waiting_for_company_that_has_been_there(max_wait, together):
     """Alone at first a job never waits; after a batch of several it does, as long as --max-wait says."""
     plan, batches = Plan("a", "nar", {}), []
 
+    async def written(number):
+        while sum(batches) < number:
+            await asyncio.sleep(0.001)
+
     async def run():
         waiting = queue(max_wait=max_wait)
-        waiting.engine.run = lambda jobs: (batches.append(len(jobs)), time.sleep(0.01))
+        waiting.engine.run = lambda jobs: batches.append(len(jobs))
         waiting.put([job(2, plan) for _ in range(4)])
         waiting.start()
-        await asyncio.sleep(0.1)
-        for _ in range(2):
-            waiting.put([job(2, plan)])
-            await asyncio.sleep(0.1)
+        await written(4)
+        waiting.put([job(2, plan)])
+        await (asyncio.sleep(0.05) if max_wait else written(5))
+        waiting.put([job(2, plan)])
         await waiting.close()
 
     asyncio.run(run())

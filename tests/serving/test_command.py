@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,39 +110,41 @@ def test_small_parts_are_sent_at_once():
 def test_sigterm_loses_nothing(folder):
     """What has been taken is answered, streams to their ends; then the process ends with status 0."""
     command = [sys.executable, "-m", "bang_plugin", "serve", str(folder / "model"), "--port", "0", "--threads", "1"]
+    command += ["--max-batch-tokens", "64", "--time-limit", "200"]  # many batches, so that the signal comes between
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = re.search(r"http://\S+", process.stdout.readline()).group()
 
         def answers():
             try:
-                return httpx.get(url + "/healthz").status_code == 200
+                return httpx.get(url + "/healthz", timeout=60).status_code == 200
             except httpx.ConnectError:
                 return False
 
+        def asked():
+            metrics = httpx.get(url + "/metrics", timeout=60).text
+            return 'bang_requests_in_progress{path="/v1/completions"} 2.0' in metrics
+
         until(answers)
-        body = {"prompt": ["h g f e d c b a", "a b", "c d e"] * 40, "max_tokens": 15, "decoding": "ar", "beam": 4}
+        body = {"prompt": ["h g f e d c b a", "a b", "c d e"] * 20, "max_tokens": 15, "decoding": "ar", "beam": 4}
 
         def ask(stream):
-            return httpx.post(url + "/v1/completions", json={**body, "stream": stream}, timeout=60)
+            return httpx.post(url + "/v1/completions", json={**body, "stream": stream}, timeout=200)
 
         with ThreadPoolExecutor(4) as pool:
             jobs = [pool.submit(ask, stream) for stream in (False, True)]
-            until(
-                lambda: "bang_queue_length 0.0" not in httpx.get(url + "/metrics").text or all(j.done() for j in jobs)
-            )
-            early = all(job.done() for job in jobs)
+            until(lambda: asked() or any(job.done() for job in jobs))
+            early = any(job.done() for job in jobs)
             process.send_signal(signal.SIGTERM)
             whole, streamed = (job.result() for job in jobs)
-        assert not early, "they were answered before the signal"
-        assert len(whole.json()["choices"]) == 120
+        assert not early, "one was answered before the signal"
+        assert len(whole.json()["choices"]) == 60
         lines = [line for line in streamed.text.splitlines() if line]
         assert lines[-1] == "data: [DONE]"
         choices = [choice for line in lines[:-1] for choice in json.loads(line[6:])["choices"]]
         ended = {choice["index"] for choice in choices if choice["finish_reason"]}
-        assert ended == set(range(120))
-        begun = time.monotonic()
-        assert process.wait(20) == 0 and time.monotonic() - begun < 15
+        assert ended == set(range(60))
+        assert process.wait(60) == 0
         with pytest.raises(httpx.ConnectError):
             httpx.get(url + "/healthz")
         assert "Traceback" not in process.stderr.read()

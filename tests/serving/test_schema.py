@@ -61,6 +61,8 @@ def test_metrics(served):
     text = served.client.get("/metrics").text
     for line in (
         'bang_requests_total{path="/v1/completions",status="200"}',
+        'bang_requests_in_progress{path="/metrics"} 1.0',
+        'bang_requests_in_progress{path="/v1/completions"} 0.0',
         'bang_passes_total{decoding="speculative"}',
         'bang_proposed_tokens_total{decoding="speculative"}',
         'bang_kept_tokens_total{decoding="speculative"}',

@@ -47,7 +47,7 @@ def soak(served, hub, requests, clients, watch=lambda done: None):
 
     def client(number):
         draw = random.Random(number)
-        with httpx.Client(base_url=served.url, timeout=60) as http:
+        with httpx.Client(base_url=served.url, timeout=100) as http:
             for _ in range(requests // clients):
                 with lock:
                     done[0] += 1

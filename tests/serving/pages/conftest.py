@@ -33,7 +33,7 @@ def open_page(chromium):
         usual = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
         context = chromium.new_context(**{**usual, **options})
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
