@@ -160,6 +160,12 @@ def blocks(text: str) -> Iterator[str]:
         yield " ".join(words)
 
 
+def part_of(source: str) -> str:
+    """``train``, ``dev`` or ``test``: that of all packages of a source package."""
+    share = place(source)
+    return "test" if share < SHARES["test"] else "dev" if share < sum(SHARES.values()) else "train"
+
+
 def split(folder: Path, rows: Iterable[tuple[str, Pair]], most: int | None) -> None:
     """Write ``{train,dev,test}.{src,tgt}``: pairs by their source package, which decides their part.
 
@@ -172,9 +178,7 @@ def split(folder: Path, rows: Iterable[tuple[str, Pair]], most: int | None) -> N
             continue
         for text, known in zip(pair, seen):
             known.add(text)
-        share = place(source)
-        part = "test" if share < SHARES["test"] else "dev" if share < sum(SHARES.values()) else "train"
-        parts[part].append((place("\t".join(pair)), pair))
+        parts[part_of(source)].append((place("\t".join(pair)), pair))
     for part, chosen in parts.items():
         # shuffled, and the same on every machine: a first part of it is a fair sample
         write_pairs(folder, part, [pair for _, pair in sorted(chosen)[:most]])

@@ -34,8 +34,7 @@ def prepare(work: Workspace, args) -> None:
     def raw() -> None:
         with whole(work.raw) as part:
             part.mkdir()
-            data.text(part, args.text, args.most)
-            write_text(part / "task.txt", data.pairs(part, args.pairs, args.most))
+            data.write(part, args.text, args.pairs, args.most)
 
     def split() -> None:
         with whole(work.pieces) as part:
@@ -133,8 +132,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("step", choices=list(STEPS))
     parser.add_argument("--work", type=Path, default=Path("outputs/pretraining"), help="folder to work in")
     parser.add_argument("--preset", choices=list(PRESETS), default="small")
-    parser.add_argument("--text", type=Path, help="folder with *.txt; default: documentation of installed packages")
-    parser.add_argument("--pairs", type=Path, help="folder with {src,tgt}-{dev,test}.txt.gz to fine-tune on")
+    parser.add_argument("--text", type=Path, help="folder with *.txt; default: Debian's package descriptions")
+    parser.add_argument("--pairs", type=Path, help="folder with {train,dev,test}.{src,tgt} to fine-tune on")
     parser.add_argument("--pieces", type=int, help="size of the sentencepiece vocabulary")
     parser.add_argument("--most", type=int, help="at most so many documents, and pairs of each part (for trials)")
     parser.add_argument("--gpus", type=int, default=default_gpus(), help="GPUs to use; 0: CPU (default: %(default)s)")

@@ -35,7 +35,7 @@ SMALL_SIZES = {
 PRESETS = {
     # about a quarter of an hour on 2 cores, everything included
     "small": Preset(
-        pieces=4000,
+        pieces=8000,
         model={
             "--arch": "bang_tiny",
             **SMALL_SIZES,

@@ -33,6 +33,34 @@ SMALL = {
 SMALL = recipe.option_list(SMALL)
 WORDS = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
 
+LISTS = "deb_dists_here_main"
+ENGLISH = """\
+Package: {name}
+Description-md5: {name}-sum
+Description-en: the {name} of all  tools
+ The {name} is made of
+ two lines: GNU's.
+ .
+ It has a list:
+  * one {name} thing
+    that goes on
+  - another
+
+"""
+GERMAN = """\
+Package: {name}
+Description-md5: {name}-sum
+Description-de: das Werkzeug {name}
+ Der {name} hat
+ eine Zeile.
+ .
+ Er hat eine Liste:
+  * ein Ding wie {name}
+  * noch eins{more}
+
+"""
+NAMES = [f"{letter}{other}" for letter in "abcdefghijkl" for other in "mnopqrstuvwx"]
+
 
 def in_process(command, *arguments, gpus=0, output=None, visible=None):
     """What ``examples.workspace.fairseq`` does, without the seconds that a new process takes to start."""
@@ -85,3 +113,16 @@ def vocab(tmp_path) -> Path:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     path.write_text("\n".join([*special, *WORDS, *(f"##{word}" for word in WORDS)]) + "\n")
     return path
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """144 packages; each two have a source package in common."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    (folder / f"{LISTS}_i18n_Translation-en").write_text("".join(ENGLISH.format(name=name) for name in NAMES))
+    german = "".join(GERMAN.format(name=name, more="" if name < "b" else "\n  * zu viel") for name in NAMES[:24])
+    (folder / f"{LISTS}_i18n_Translation-de").write_text(german)
+    sources = (f"Package: {name}\nSource: src{k // 2 * 'x'} (1.0)\nVersion: 1\n\n" for k, name in enumerate(NAMES))
+    (folder / f"{LISTS}_binary-amd64_Packages").write_text("".join(sources))
+    return folder

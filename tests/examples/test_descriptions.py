@@ -11,49 +11,8 @@ import pytest
 
 from examples import descriptions, package_summaries, translation
 
-from .conftest import SMALL
+from .conftest import ENGLISH, LISTS, NAMES, SMALL
 from .test_examples import modes, run
-
-LISTS = "deb_dists_here_main"
-ENGLISH = """\
-Package: {name}
-Description-md5: {name}-sum
-Description-en: the {name} of all  tools
- The {name} is made of
- two lines: GNU's.
- .
- It has a list:
-  * one {name} thing
-    that goes on
-  - another
-
-"""
-GERMAN = """\
-Package: {name}
-Description-md5: {name}-sum
-Description-de: das Werkzeug {name}
- Der {name} hat
- eine Zeile.
- .
- Er hat eine Liste:
-  * ein Ding wie {name}
-  * noch eins{more}
-
-"""
-NAMES = [f"{letter}{other}" for letter in "abcdefghijkl" for other in "mnopqrstuvwx"]
-
-
-@pytest.fixture
-def lists(tmp_path):
-    """144 packages; each two have a source package in common."""
-    folder = tmp_path / "lists"
-    folder.mkdir()
-    (folder / f"{LISTS}_i18n_Translation-en").write_text("".join(ENGLISH.format(name=name) for name in NAMES))
-    german = "".join(GERMAN.format(name=name, more="" if name < "b" else "\n  * zu viel") for name in NAMES[:24])
-    (folder / f"{LISTS}_i18n_Translation-de").write_text(german)
-    sources = (f"Package: {name}\nSource: src{k // 2 * 'x'} (1.0)\nVersion: 1\n\n" for k, name in enumerate(NAMES))
-    (folder / f"{LISTS}_binary-amd64_Packages").write_text("".join(sources))
-    return folder
 
 
 def pairs(folder):

@@ -1,8 +1,8 @@
 """The pretraining example from text to comparison, in its smallest form."""
 
-import gzip
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -31,10 +31,9 @@ def source(tmp_path_factory):
         lines = [sentence(20) for _ in range(4)]
         (folder / "text" / f"{k}.txt").write_text("\n\n".join(lines) + "\n")
     (folder / "pairs").mkdir()
-    for part, size in (("dev", data.DEV_PAIRS + 40), ("test", 6)):
+    for part, size in (("train", 40), ("dev", 70), ("test", 6)):
         for side, length in (("src", 8), ("tgt", 4)):
-            with gzip.open(folder / "pairs" / f"{side}-{part}.txt.gz", "wt") as file:
-                file.writelines(sentence(length) + "\n" for _ in range(size))
+            (folder / "pairs" / f"{part}.{side}").write_text("".join(sentence(length) + "\n" for _ in range(size)))
     return folder
 
 
@@ -81,20 +80,18 @@ def test_from_text_to_comparison(source, tmp_path, capfd, fast, own_logs):
     ]
 
 
-def test_without_pairs_it_is_the_demos_data(tmp_path):
-    assert data.pairs(tmp_path, None, 20) == "spelling to phonemes"
-    assert len((tmp_path / "dev.src").read_text().splitlines()) == 20
-
-
-def test_documentation_is_prose(monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "tqdm", lambda files, **options: files)
-    prose = "One sentence of this module that is long enough to read."
-    (tmp_path / "m.py").write_text(
-        f'"""{prose}\n\nShort.\n\n    >>> a listing of some length that nobody reads as prose"""\n'
+def test_by_default_descriptions_without_those_of_the_test_set(lists, tmp_path, monkeypatch):
+    """Which are what a summary of `package_summaries` is written from."""
+    monkeypatch.setattr(
+        data.descriptions, "fetch", lambda folder, languages: shutil.copytree(lists, folder, dirs_exist_ok=True)
     )
-    (tmp_path / "broken.py").write_text("def")
-    monkeypatch.setattr(data.site, "getsitepackages", lambda: [str(tmp_path)])
-    assert list(data.documentation()) == [[prose.lower()]]
+    data.write(tmp_path, None, None, None)
+    text = {part: (tmp_path / f"text.{part}").read_text().split("\n\n")[:-1] for part in ("train", "valid")}
+    sources = {part: (tmp_path / f"{part}.src").read_text().splitlines() for part in ("train", "dev", "test")}
+    assert [document.replace("\n", " ") for document in text["valid"]] != []
+    assert {document.replace("\n", " ") for document in text["train"]} == set(sources["train"])
+    assert {document.replace("\n", " ") for document in text["valid"]} == set(sources["dev"])
+    assert len(sources["test"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -102,10 +99,13 @@ def test_documentation_is_prose(monkeypatch, tmp_path):
     [
         (["prepare", "--text", "{}/none"], "--text .*none: no such folder"),
         (["prepare", "--text", "{}", "--pairs", "{}"], "no text to pretrain on"),
+        (["prepare", "--text", "{}/text", "--pairs", "{}"], "no train.src"),
         (["train"], "'binarise' was not finished yet, run prepare first"),
         (["generate"], "'train from scratch' was not finished yet, run train first"),
     ],
 )
 def test_bad_input(tmp_path, arguments, message):
     with pytest.raises(SystemExit, match=message):
+        (tmp_path / "text").mkdir()
+        (tmp_path / "text" / "1.txt").write_text("A line.\n" if "/text" in str(arguments) else "")
         main([argument.format(tmp_path) for argument in arguments] + ["--work", str(tmp_path / "work")])
