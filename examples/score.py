@@ -8,6 +8,7 @@ from pathlib import Path
 from bang_plugin.errors import BangError
 from bang_plugin.evaluation import evaluate, pool
 from bang_plugin.evaluation.files import write_whole
+from bang_plugin.evaluation.significance import Bootstrap
 from bang_plugin.evaluation.tables import print_table
 from scripts.published import TASKS, Task
 from scripts.results import Run, notes, plot, tabulate, trained
@@ -77,11 +78,12 @@ def judge(recipe: Recipe, path: Path, sources: list[str], expected: list[list[st
     if recipe.pooled:
         hypotheses, expected = pool(sources, hypotheses, expected, recipe.judging)
     options = replace(recipe.judging, meteor_jar=meteor_jar)
-    found = evaluate(hypotheses, expected, list(recipe.metrics), options)
+    found = evaluate(hypotheses, expected, list(recipe.metrics), options, Bootstrap())
     found = {name: found[name] for names in recipe.metrics.values() for name in names if name in found}
     return Run(
         f"{path.parent.name}, {path.stem}",
         {name: score.value for name, score in found.items()},
+        {name: score.interval for name, score in found.items() if score.interval},
         {name: score.signature for name, score in found.items()},
         json.loads(path.with_suffix(".json").read_text()),
         trained(path.parents[2] / "models" / path.parent.name),

@@ -37,6 +37,7 @@ class Run:
 
     Attributes:
         scores: percent by the name of the number.
+        intervals: ends of their 95 % intervals, where they were drawn.
         signatures: how they were computed, where that is known.
         speed: the measured ones of ``SPEED``.
         training: the known ones of ``TRAINED``.
@@ -44,6 +45,7 @@ class Run:
 
     mode: str
     scores: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     speed: dict[str, float] = field(default_factory=dict)
     training: dict[str, float] = field(default_factory=dict)

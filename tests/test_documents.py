@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fairseq import options
 
+from bang_plugin.errors import BangError
 from scripts import doc_tables
 
 from .command_line import PLUGIN
@@ -57,6 +58,26 @@ def test_record_of_a_demo(tmp_path, monkeypatch):
         text = (tmp_path / file).read_text()
         assert "| mine |" in text and "| NAR  " not in text, file
     assert (tmp_path / "docs" / "demo.png").read_bytes() == b"plot"
+
+
+def test_record_of_an_example(tmp_path, monkeypatch):
+    """Scores with half of their intervals, and what training took; ten test sentences beside the example's README."""
+    for folder in ("docs/results", "examples/translation", "translation/models/all"):
+        (tmp_path / folder).mkdir(parents=True)
+    run = {"mode": "all, nar", "scores": {"bleu_4": 12.34}, "intervals": {"bleu_4": [11.0, 13.0]}, "signatures": {}}
+    run |= {"speed": {"passes": 1.5}, "training": {"minutes": 20.0, "updates": 2000}}
+    (tmp_path / "translation" / "scores.json").write_text(json.dumps([run]))
+    (tmp_path / "translation" / "samples.md").write_text("in words")
+    (tmp_path / "translation" / "models" / "all" / "training.json").write_text('{"command": "fairseq-train"}')
+    monkeypatch.setattr(doc_tables, "ROOT", tmp_path)
+    monkeypatch.setattr(doc_tables, "RESULTS", tmp_path / "docs" / "results")
+    doc_tables.record(tmp_path / "translation")
+    assert "| all, nar | 12.3 ± 1.0 |  |  |  |  | 1.50 | 20.00 | 2000 |" in doc_tables.results("translation")
+    kept = json.loads((tmp_path / "docs" / "results" / "translation.json").read_text())
+    assert kept["trainings"] == {"all": {"command": "fairseq-train"}}
+    assert (tmp_path / "examples" / "translation" / "samples.md").read_text() == "in words"
+    with pytest.raises(BangError, match="--record .*docs: neither results.md"):
+        doc_tables.record(tmp_path / "docs")
 
 
 def commands(block: str) -> list[list[str]]:
