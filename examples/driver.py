@@ -12,14 +12,14 @@ from .prepare import prepare
 from .recipe import Recipe
 from .score import score
 from .train import TEACHER, default_gpus, train
-from .workspace import Workspace
+from .workspace import Workspace, arguments_for_fairseq
 
 STEPS = {"prepare": prepare, "train": train, "generate": generate, "score": score}
 
 
 def parse(recipe: Recipe, argv: list[str]) -> argparse.Namespace:
     """Options of every step; what follows ``--`` goes to the fairseq command that the step runs."""
-    own, fairseq = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    own, fairseq = arguments_for_fairseq(argv)
     parser = argparse.ArgumentParser(
         prog=f"python -m examples.{recipe.name}",
         description=f"{recipe.title} Steps that are finished are skipped; an interrupted one goes on.",

@@ -114,6 +114,14 @@ def read_lines(path: Path) -> list[str]:
         return [line.rstrip("\r\n") for line in lines]
 
 
+def arguments_for_fairseq(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """A command line in what stands before ``--`` and what follows it, which is fairseq's."""
+    if "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
+
+
 def fairseq(command: str, *arguments, gpus: int = 0, output: Path | None = None, visible: int | None = None) -> None:
     """Run ``fairseq-<command>`` with the plugin.
 

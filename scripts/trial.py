@@ -19,6 +19,7 @@ from pathlib import Path
 from bang_plugin.commands import tokenise
 from bang_plugin.evaluation import METRICS, evaluate
 from bang_plugin.evaluation.files import read_references, write_whole
+from examples.workspace import arguments_for_fairseq
 from scripts.bench.machine import describe
 from scripts.measure import Mode, Workbench, warnings_only
 
@@ -106,9 +107,7 @@ def main() -> None:
     parser.add_argument("--max-len-b", type=int, default=40)
     parser.add_argument("--work", type=Path, default=Path("trials"), help="folder of checkpoints and logs")
     parser.add_argument("--output", type=Path, required=True, help="folder of the records")
-    own, fairseq = sys.argv[1:], []
-    if "--" in own:
-        own, fairseq = own[: own.index("--")], own[own.index("--") + 1 :]
+    own, fairseq = arguments_for_fairseq(sys.argv[1:])
     args = parser.parse_args(own)
     args.fairseq = fairseq
     name = f"{args.name}-s{args.seed}"

@@ -16,7 +16,7 @@ from examples.prepare import binarise, tokeniser
 from examples.recipe import option_list
 from examples.score import references
 from examples.train import default_gpus, shared_batch
-from examples.workspace import Workspace, fairseq, read_lines, whole, write_lines, write_text
+from examples.workspace import Workspace, arguments_for_fairseq, fairseq, read_lines, whole, write_lines, write_text
 
 from . import data
 from .curves import plot
@@ -138,8 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--most", type=int, help="at most so many documents, and pairs of each part (for trials)")
     parser.add_argument("--gpus", type=int, default=default_gpus(), help="GPUs to use; 0: CPU (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes that binarise (default: %(default)s)")
-    argv = sys.argv[1:] if argv is None else argv
-    own, fairseq_options = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    own, fairseq_options = arguments_for_fairseq(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(own)
     args.fairseq = fairseq_options
     log_level.install()  # importing fairseq has opened it
