@@ -42,13 +42,18 @@ def nar(
     Samples are drawn for each token by itself.
 
     Raises:
-        BangError: for samples among candidates, which are the most probable chains.
+        BangError: for samples among candidates, which are the most probable chains, or candidates without repeats.
     """
     state.sample_by(sampling, sampling_topk, sampling_topp, temperature)
     if nar_candidates > 1:
         if state.sampler or state.temperature != 1:
             raise BangError(
                 f"--nar-candidates {nar_candidates} takes the best chains: leave out --sampling and --temperature"
+            )
+        if state.limits.no_repeat_ngram_size:
+            raise BangError(
+                f"--nar-candidates {nar_candidates} takes the best chains, whose tokens know nothing of each other: "
+                "leave out --no-repeat-ngram-size"
             )
         return best_of_candidates(session, state, nar_chunk, nar_candidates, lenpen)
     if collapse_repeats:

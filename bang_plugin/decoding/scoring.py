@@ -27,7 +27,9 @@ class ForcedState(DecodingState):
         super().__init__(dictionary, Limits(), (real.sum(1) - 1).clamp(min=0))
         self.outputs = outputs.gather(1, real.long().argsort(dim=1, descending=True, stable=True))
 
-    def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+    def choose(
+        self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None, drafted: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
         """The given tokens and their log-probabilities; arguments as for ``DecodingState.choose``."""
         if index is None:
             index = self.lengths.unsqueeze(1) + torch.arange(logits.size(1), device=logits.device)

@@ -36,7 +36,7 @@ def speculative(session: Session, state: DecodingState, block_size: int, toleran
         place = torch.arange(width - 1, device=draft.device).expand(len(draft), -1)
         ahead = (counts - 1).unsqueeze(1) + torch.arange(block_size, device=draft.device)
         index = state.lengths.unsqueeze(1) + torch.cat([place, ahead], dim=1)
-        tokens, scores = state.choose(logits, normaliser, index)
+        tokens, scores = state.choose(logits, normaliser, index, draft[:, 1:])
         block = tokens[:, width - 1 :]
         # the first of the chain goes where the last token's mask would stand
         tokens, scores = (_place(x[:, :width], counts - 1, x[:, width - 1]) for x in (tokens, scores))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import BangError
 from ..modules.beams import remember_rows, rows_of
+from .repeats import forbid_repeats
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Limits:
     max_len_b: int = 200
     min_len: int = 1
     unkpen: float = 0.0
+    no_repeat_ngram_size: int = 0
 
     @classmethod
     def of(cls, args: Any) -> "Limits":
@@ -154,15 +156,20 @@ class DecodingState:
             topk, topp = (-1 if value is None else value for value in (sampling_topk, sampling_topp))
             self.sampler = Sampling(self.dictionary, topk, topp)
 
-    def choose(self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+    def choose(
+        self, logits: Tensor, normaliser: Tensor, index: Optional[Tensor] = None, drafted: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
         """Most probable tokens, or drawn ones, under fairseq's rules.
 
-        No padding, no end before ``min_len``, and the end and nothing else at the length limit.
+        No padding, no end before ``min_len``, and the end and nothing else at the length limit; with
+        ``no_repeat_ngram_size`` one after the other, and none that would end an n-gram that stands before it.
 
         Args:
             logits: ``(batch, n, vocab)``, changed in place.
             normaliser: ``(batch, n, 1)``, such that ``logits - normaliser`` are log-probabilities.
-            index: which output each row predicts, ``(batch, n)``; default: the next n.
+            index: which output each row predicts, ``(batch, n)``, of the next n; default: all of them.
+            drafted: guesses of the next outputs, ``(batch, m)``, that the first m rows verify: what stands before the
+                places of the rows, in place of the tokens that those choose.
 
         Returns:
             tokens and log-probabilities, ``(batch, n)``.
@@ -173,17 +180,44 @@ class DecodingState:
             logits.div_(self.temperature)
             normaliser = logits.logsumexp(-1, keepdim=True)
         end, forced = self._restrict(logits, normaliser, index)
-        if self.sampler is None:
-            best, tokens = logits.max(-1)
-            scores = best - normaliser.squeeze(-1)
+        if self.limits.no_repeat_ngram_size:
+            tokens, scores = self._pick_in_turn(logits, normaliser, index, drafted)
         else:
-            # each place as if it were the first of a sentence with one beam
-            drawn = self.sampler.step(0, (logits - normaliser).flatten(0, 1).unsqueeze(1), None)
-            scores, tokens = (x.view(index.shape) for x in drawn[:2])
+            tokens, scores = self._pick(logits, normaliser)
         if self.alternatives:
             likely, others = logits.topk(min(self.alternatives, logits.size(-1)), dim=-1)
             self.notes = Notes(others, (likely - normaliser).masked_fill(forced.unsqueeze(-1), -torch.inf))
         return tokens.masked_fill(forced, self.eos), torch.where(forced, end, scores)
+
+    def _pick(self, logits: Tensor, normaliser: Tensor) -> Tuple[Tensor, Tensor]:
+        if self.sampler is None:
+            best, tokens = logits.max(-1)
+            return tokens, best - normaliser.squeeze(-1)
+        # each place as if it were the first of a sentence with one beam
+        drawn = self.sampler.step(0, (logits - normaliser).flatten(0, 1).unsqueeze(1), None)
+        scores, tokens = (x.view(logits.shape[:2]) for x in drawn[:2])
+        return tokens, scores
+
+    def _pick_in_turn(
+        self, logits: Tensor, normaliser: Tensor, index: Tensor, drafted: Optional[Tensor]
+    ) -> Tuple[Tensor, Tensor]:
+        known = int(self.host.lengths.max())
+        # end symbols that are passed over belong to no n-gram; padding may be forbidden as often as one likes
+        history = F.pad(self.written[:, :known], (0, logits.size(1)), value=self.pad)
+        history.masked_fill_(history == self.eos, self.pad)
+        verified = 0 if drafted is None else drafted.size(1)
+        if drafted is not None:
+            history.scatter_(1, index[:, :verified], drafted)
+        picked = []
+        for i in range(logits.size(1)):
+            place = index[:, i : i + 1]
+            forbid_repeats(logits[:, i], history, place.squeeze(1), self.limits.no_repeat_ngram_size)
+            token, score = self._pick(logits[:, i : i + 1], normaliser[:, i : i + 1])
+            picked.append((token, score))
+            if i >= verified:
+                history.scatter_(1, place, token.masked_fill(token == self.eos, self.pad))
+        tokens, scores = (torch.cat(columns, dim=1) for columns in zip(*picked))
+        return tokens, scores
 
     def rank(self, logits: Tensor, normaliser: Tensor, index: Tensor, n: int) -> Tuple[Tensor, Tensor, Tensor]:
         """The ``n`` most probable tokens that go on, under the same rules; arguments as for ``choose``.

@@ -12,7 +12,7 @@ SEARCHES = [
     ({"decoding": "ar"}, {"beam": 4, "diverse_beam_groups": 2, "diverse_beam_strength": 0.5}),
     ({"decoding": "ar"}, {"beam": 1, "sampling": True, "sampling_topk": 5}),
     ({"decoding": "speculative", "draft_width": 3, "block_size": 3}, {"beam": 4}),
-    ({"decoding": "speculative", "draft_width": 3, "block_size": 3}, {"beam": 1, "no_repeat_ngram_size": 2}),
+    ({"decoding": "speculative", "draft_width": 3, "block_size": 3}, {"beam": 1, "temperature": 0.7}),
 ]
 
 

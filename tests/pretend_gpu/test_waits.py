@@ -81,6 +81,8 @@ SIZES = {"embed_dim": 32, "ffn_embed_dim": 32, "layers": 2, "attention_heads": 2
         {"decoding": "adaptive", "block_size": 4, "tolerance": 0.5, "models": 2},
         {"decoding": "speculative", "beam": 1, "block_size": 4},
         {"decoding": "speculative", "beam": 1, "block_size": 4, "attention_backend": "compact"},
+        {"decoding": "speculative", "beam": 1, "block_size": 4, "no_repeat_ngram_size": 2},
+        {"decoding": "nar", "nar_chunk": 3, "no_repeat_ngram_size": 1},
     ],
     ids=str,
 )
