@@ -1,6 +1,6 @@
 """The loop that all modes but beam search share: draft, keep, until every sentence has ended."""
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ class Step(NamedTuple):
         counts: how many leading ones are kept, ``(batch,)``.
         offered: how many there are, ``(batch,)``; n of them if None.
         read: what is kept says how many of the pass's prefix rows the cache keeps too.
+        others: further outputs of sentences that this step ends, with the end symbol: tokens and log-probabilities
+            ``(batch, m, len)`` each, with padding behind shorter ones and in place of missing ones.
     """
 
     tokens: Tensor
@@ -32,6 +34,7 @@ class Step(NamedTuple):
     counts: Tensor
     offered: Optional[np.ndarray] = None
     read: bool = False
+    others: Optional[Tuple[Tensor, Tensor]] = None
 
 
 Mode = Callable[[Session, DecodingState], Callable[[], Step]]
@@ -88,7 +91,7 @@ class BlockGenerator:
             prefix_tokens: with which the outputs begin, ``(batch, n)``.
 
         Returns:
-            for each sentence a list of one hypothesis, see ``Hypothesis.as_dict``.
+            for each sentence a list of hypotheses, one but where NAR is asked for more, see ``Hypothesis.as_dict``.
 
         Raises:
             BangError: if constraints are given, or prefix tokens where the mode has no prefix.
@@ -130,7 +133,7 @@ class BlockGenerator:
             tell(state.written[:, :given], state.scores[:, :given], host.lengths, host.lengths)
         while True:
             state.notes = None
-            tokens, scores, counts, offered, read = step()
+            tokens, scores, counts, offered, read, others = step()
             state.keep(tokens, scores, counts)
             if read:
                 session.advance(state.new_counts, host.new_counts)
@@ -138,9 +141,14 @@ class BlockGenerator:
                 offered = np.full(len(host.rows), tokens.size(1))
             proposed[host.rows] += offered
             tell(tokens, scores, offered, host.new_counts)
+            more = others[0].ne(state.pad).sum(2).cpu().numpy() if others else None
             for i in np.flatnonzero(host.ended):
-                row = host.rows[i]
-                hypotheses[row] = [self._hypothesis(state, int(i), session.passes, int(proposed[row]))]
+                row, length = host.rows[i], int(host.lengths[i])
+                outputs = [(state.written[i, :length], state.scores[i, :length])]
+                if others and more is not None:
+                    outputs += [(x[:n], y[:n]) for x, y, n in zip(others[0][i], others[1][i], more[i]) if n]
+                found = session.passes, int(proposed[row])
+                hypotheses[row] = [self._hypothesis(*output, *found) for output in outputs]
             if host.ended.all():
                 return hypotheses
             if host.ended.any():
@@ -148,10 +156,9 @@ class BlockGenerator:
                 session.select(order)
                 state.select(order)
 
-    def _hypothesis(self, state: DecodingState, i: int, passes: int, proposed: int) -> Hypothesis:
-        """The sentence at place ``i`` of the state, which has ended."""
-        length = int(state.host.lengths[i])
-        tokens, scores = state.written[i, :length], state.scores[i, :length]
+    def _hypothesis(self, tokens: Tensor, scores: Tensor, passes: int, proposed: int) -> Hypothesis:
+        """Of an output with its end symbol, ``(len,)``."""
+        length = len(tokens)
         if self.collapsing:
             places = self.collapsing.places(tokens)
             tokens, scores = tokens[places], scores[places]

@@ -18,13 +18,18 @@ from .state import DecodingState
     help="all tokens in one pass",
     likelihood="own",
     understands=[option for option in LOOP_OPTIONS if option != "prefix_size"],  # its chain sees none
-    only_writing=("nar_candidates", "lenpen", "collapse_repeats", *SAMPLING),
+    only_writing=(
+        *("nar_candidates", "nar_length_bias", "nbest", "lenpen", "collapse_repeats"),
+        *SAMPLING,
+    ),
 )
 def nar(
     session: Session,
     state: DecodingState,
     nar_chunk: int,
     nar_candidates: int = 1,
+    nar_length_bias: float = 0.0,
+    nbest: Optional[int] = None,
     lenpen: float = 1.0,
     collapse_repeats: bool = False,
     sampling: Optional[bool] = None,
@@ -37,25 +42,31 @@ def nar(
     What a mask predicts does not depend on the masks behind it, so the chain grows ``nar_chunk`` masks
     a pass with its keys and values cached: no length is guessed, and no result depends on ``nar_chunk``.
 
-    With ``nar_candidates`` above 1 AR chooses among chains, see ``best_of_candidates``. Else, with
-    ``collapse_repeats``, end symbols before the first token are passed over, as in the release's post-processing.
-    Samples are drawn for each token by itself.
+    The end symbol is taken to be ``nar_length_bias`` nats less probable than it is, in scores too.
+
+    With ``nbest`` above 1 the best chains are written, with ``nar_candidates`` above 1 AR chooses among them, see
+    ``best_of_candidates``. Else, with ``collapse_repeats``, end symbols before the first token are passed over, as in
+    the release's post-processing. Samples are drawn for each token by itself.
 
     Raises:
-        BangError: for samples among candidates, which are the most probable chains, or candidates without repeats.
+        BangError: for samples or outputs without repeats where the best chains are asked for, or more of them than
+            there are candidates.
     """
     state.sample_by(sampling, sampling_topk, sampling_topp, temperature)
-    if nar_candidates > 1:
+    state.length_bias = nar_length_bias
+    nbest = nbest or 1
+    if max(nar_candidates, nbest) > 1:
+        asked = f"--nar-candidates {nar_candidates}" if nar_candidates > 1 else f"--nbest {nbest}"
         if state.sampler or state.temperature != 1:
-            raise BangError(
-                f"--nar-candidates {nar_candidates} takes the best chains: leave out --sampling and --temperature"
-            )
+            raise BangError(f"{asked} takes the best chains: leave out --sampling and --temperature")
         if state.limits.no_repeat_ngram_size:
             raise BangError(
-                f"--nar-candidates {nar_candidates} takes the best chains, whose tokens know nothing of each other: "
+                f"{asked} takes the best chains, whose tokens know nothing of each other: "
                 "leave out --no-repeat-ngram-size"
             )
-        return best_of_candidates(session, state, nar_chunk, nar_candidates, lenpen)
+        if nbest > nar_candidates > 1:
+            raise BangError(f"--nbest {nbest} is more than --nar-candidates {nar_candidates}")
+        return best_of_candidates(session, state, nar_chunk, nar_candidates, nbest, lenpen)
     if collapse_repeats:
         state.pass_over_leading_ends()
     session.start_chain(state.eos)

@@ -69,16 +69,16 @@ class Engine:
         if scoring:
             self.hub.score([], [], **options)
             return Plan(key, decoding, options)
-        task, generator, args = self.hub.prepare(**{name: value for name, value in options.items() if name != "nbest"})
+        task, generator, args = self.hub.prepare(**options)
         search = not hasattr(generator, "mode")  # fairseq's, which has beams
         n = options.get("nbest", 1)
-        if n > (args.beam if search else 1):
-            raise BangError(f"--nbest {n} needs at least so many beams (--beam) and --decoding ar or speculative")
+        if n > args.beam and (search or decoding == "speculative"):
+            raise BangError(f"--nbest {n} needs at least so many beams, --beam {n}")
         return Plan(
             key,
             decoding,
             options,
-            width=args.beam if search else getattr(task.cfg, "nar_candidates", 1) if decoding == "nar" else 1,
+            width=args.beam if search else max(task.cfg.nar_candidates, n) if decoding == "nar" else 1,
             task=task,
             generator=generator,
             max_len_a=args.max_len_a,

@@ -81,6 +81,13 @@ class BangConfig(TranslationConfig):
     nar_candidates: int = field(
         default=1, metadata={"help": "chains that are written, of which AR's stream chooses one in a further pass"}
     )
+    nar_length_bias: float = field(
+        default=0.0,
+        metadata={
+            "help": "nats that are taken from the end symbol's log-probability at each place: above 0 for longer "
+            "outputs, below 0 for shorter ones"
+        },
+    )
     print_trace: bool = field(
         default=False, metadata={"help": "print which tokens came in which pass, with probabilities"}
     )

@@ -1,4 +1,4 @@
-"""NAR with candidates: the n most probable chains by brute force, and AR's choice among them."""
+"""NAR's n best chains by brute force, as hypotheses and as candidates of which AR chooses one."""
 
 import itertools
 
@@ -6,46 +6,95 @@ import pytest
 import torch
 
 from bang_plugin.decoding.candidates import WINDOW
+from bang_plugin.errors import BangError
 
-from .conftest import write
+from .conftest import write, write_all
 
 LONGEST = 3
 
 
-def chains_by_brute_force(task, model, row, own, n):
-    """The n most probable (log-probability, tokens) among all chains of about the length of NAR's ``own``."""
+def chains_by_brute_force(task, model, row, own, n, lenpen=1.0):
+    """The n best (score, tokens) among all chains of about the length of NAR's ``own``."""
     eos, pad = task.target_dictionary.eos(), task.target_dictionary.pad()
     encoder_out = model.encoder(row.unsqueeze(0), src_lengths=torch.tensor([len(row)]))
     cache = model.decoder.new_cache(1)
     cache.first_position += 1
     hidden = model.decoder.rows(None, cache.plan(LONGEST + 1, 0), encoder_out, cache)
     lprobs = model.decoder.output_layer(hidden)[0].log_softmax(-1)
-    types = [t for t in range(lprobs.size(1)) if t not in (eos, pad)]
+    types = [t for t in range(lprobs.size(1)) if t not in (eos, pad) and lprobs[:, t].max() > -30]
+    lprobs = lprobs.tolist()
     found = []
     for length in range(1, LONGEST + 1):
         if abs(length + 1 - len(own)) > WINDOW:
             continue
         for tokens in itertools.product(types, repeat=length):
             chain = [*tokens, eos]
-            found.append((sum(lprobs[i, token].item() for i, token in enumerate(chain)), chain))
+            total = sum(lprobs[i][token] for i, token in enumerate(chain))
+            found.append((total / len(chain) ** lenpen, chain))
     return sorted(found, reverse=True)[:n]
+
+
+def with_few_types(model, eos, more_ends):
+    """Fewer types than the dictionary has: the others get no probability. Returns the changed output layer."""
+    original = model.decoder.output_layer
+
+    def few_types(features):
+        logits = original(features)
+        logits[..., 24:] = -40.0
+        logits[..., eos] += more_ends
+        return logits
+
+    model.decoder.output_layer = few_types
+    return few_types
+
+
+@pytest.mark.parametrize("more_ends", [0.0, 2.0, 4.0])
+@pytest.mark.parametrize("lenpen", [0.0, 1.0, 2.5])
+def test_hypotheses_equal_brute_force(make_task, model, rows, more_ends, lenpen):
+    """All of them, best first, with NAR's log-probabilities, whatever stands beside them in the batch."""
+    with_few_types(model, make_task().target_dictionary.eos(), more_ends)
+    options = {"max_len_b": LONGEST, "lenpen": lenpen}
+    owns = write(make_task(decoding="nar"), model, rows, **options)
+    found = write_all(make_task(decoding="nar", nar_chunk=2), model, rows, nbest=6, **options)
+    for row, own, hypotheses in zip(rows[:3], owns, found):
+        expected = chains_by_brute_force(make_task(), model, row, own["tokens"], 6, lenpen)
+        assert [h["tokens"].tolist() for h in hypotheses] == [chain for _, chain in expected]
+        assert [h["score"].item() for h in hypotheses] == pytest.approx([score for score, _ in expected], abs=1e-4)
+        for h in hypotheses:
+            total = h["positional_scores"].sum().item()
+            assert total / len(h["tokens"]) ** lenpen == pytest.approx(h["score"].item(), abs=1e-4)
+
+
+def test_fewer_chains_than_asked_for(make_task, model, rows):
+    found = write_all(make_task(decoding="nar"), model, rows, nbest=64, max_len_b=1, min_len=1)
+    for hypotheses in found:
+        texts = [h["tokens"].tolist() for h in hypotheses]
+        assert 1 < len(texts) < 64 and len(set(map(tuple, texts))) == len(texts)
+        scores = [h["score"].item() for h in hypotheses]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_hypotheses_among_candidates_are_scored_by_ar(make_task, model, rows):
+    (best, *more) = zip(*write_all(make_task(decoding="nar", nar_candidates=6), model, rows, nbest=3))
+    alone = write(make_task(decoding="nar", nar_candidates=6), model, rows)
+    assert [h["tokens"].tolist() for h in best] == [h["tokens"].tolist() for h in alone]
+    for hypotheses in zip(best, *more):
+        scores = [h["score"].item() for h in hypotheses]
+        assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    for options in ({"sampling": True}, {"temperature": 0.5}, {"no_repeat_ngram_size": 2}):
+        with pytest.raises(BangError, match="--nbest 2 takes the best chains.*: leave out --"):
+            write(make_task(decoding="nar"), model, rows, nbest=2, **options)
+    with pytest.raises(BangError, match="--nbest 3 is more than --nar-candidates 2"):
+        write(make_task(decoding="nar", nar_candidates=2), model, rows, nbest=3)
+    with pytest.raises(BangError, match="--nbest 2 needs --decoding ar or nar or speculative"):
+        write(make_task(decoding="semi_nar"), model, rows, nbest=2)
 
 
 @pytest.mark.parametrize("more_ends, length", [(0.0, LONGEST), (4.0, 1)])
 def test_equals_brute_force(make_task, model, rows, more_ends, length):
     task = make_task(decoding="nar", nar_candidates=5)
     d = task.target_dictionary
-    d_types = slice(24, len(d))
-    # fewer types than the dictionary has: the others get no probability
-    original = model.decoder.output_layer
-
-    def few_types(features):
-        logits = original(features)
-        logits[..., d_types] = -40.0
-        logits[..., d.eos()] += more_ends
-        return logits
-
-    model.decoder.output_layer = few_types
+    few_types = with_few_types(model, d.eos(), more_ends)
     for row in rows[:2]:
         (own,) = write(make_task(decoding="nar"), model, [row], max_len_b=LONGEST)
         assert len(own["tokens"]) == length + 1
