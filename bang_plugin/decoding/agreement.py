@@ -27,6 +27,7 @@ class AgreedTokens:
     def __init__(self, generator: Any, sample: Dict[str, Any], observers: List[Observer]):
         self.generator, self.sample, self.observers = generator, sample, observers
         self.search_step = generator.search.step
+        self.wanted = any(observer.tokens for observer in observers)
         size = len(sample["net_input"]["src_tokens"])
         ids = sample["id"].tolist() if "id" in sample else range(size)
         self.places = {number: place for place, number in enumerate(ids)}
@@ -36,6 +37,10 @@ class AgreedTokens:
     def __call__(self, step: int, lprobs: Tensor, scores: Tensor, prefixes: Tensor, numbers: Tensor) -> Found:
         """fairseq's ``Search.step``; ``numbers`` are those of the sentences that go on."""
         found: Found = self.search_step(step, lprobs, scores, prefixes, numbers)
+        if not self.wanted:
+            self.passes = self.generator.passes_of(step)
+            self._tell_nothing(self.passes, prefixes)
+            return found
         rows = np.array([self.places[number] for number in numbers.tolist()])
         before, self.passes = self.passes, self.generator.passes_of(step)
         if lprobs.size(1) == 1 and self.generator.step_is_pass:
@@ -49,7 +54,7 @@ class AgreedTokens:
                 self._notes(lprobs),
             )
         elif self.passes == before:  # answered from memory: what it adds belongs to that pass, and is told with it
-            self._tell(before, rows[:0], prefixes[:0], prefixes[:0].float(), np.zeros(0, int))
+            self._tell_nothing(before, prefixes)
         else:
             self._tell_agreed(before, rows, prefixes[:, 1:].view(len(rows), lprobs.size(1), step), scores)
         return found
@@ -78,6 +83,10 @@ class AgreedTokens:
         steps = torch.cat([scores[:, 0, :1], scores[:, 0].diff(dim=1)], dim=1)
         self.known[rows] += new
         self._tell(number, rows, live[:, 0].gather(1, places), steps.gather(1, places), new)
+
+    def _tell_nothing(self, number: int, prefixes: Tensor) -> None:
+        nothing = np.zeros(0, int)
+        self._tell(number, nothing, prefixes[:0], prefixes[:0].float(), nothing)
 
     def _tell(
         self,

@@ -68,9 +68,11 @@ class Observer:
 
     Attributes:
         alternatives: how many of the most probable tokens at each place it wants ``PassEvent.notes`` to hold.
+        tokens: whether it wants to know what passes of a search have written. To find that out takes time, so that
+            events of a search are empty where no observer does.
     """
 
-    alternatives = 0
+    alternatives, tokens = 0, True
 
     def on_pass(self, event: PassEvent) -> None:
         """A decoder pass has proposed tokens, and some were kept."""

@@ -130,15 +130,19 @@ class Waiter:
     async def __aenter__(self) -> "Waiter":
         self.queue.put(self.jobs)
         self.gone = asyncio.create_task(self._leaving())
+        left = self.jobs[0].deadline - time.monotonic()
+        self.over = self.mailbox.loop.call_later(left, self.mailbox.queue.put_nowait, (0, late(self.seconds)))
         return self
 
     async def __aexit__(self, *_: Any) -> None:
         self.queue.give_up(self.jobs)
         self.gone.cancel()
+        self.over.cancel()
 
     async def _leaving(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
+        self.mailbox.queue.put_nowait((0, ClientGone()))
 
     async def next(self) -> Message:
         """What is told next.
@@ -147,16 +151,9 @@ class Waiter:
             Refused: when the time is over, or the job's batch has failed.
             ClientGone: when the client has left.
         """
-        if self.mailbox.queue.empty():
-            got = asyncio.ensure_future(self.mailbox.queue.get())
-            left = self.jobs[0].deadline - time.monotonic()
-            await asyncio.wait({got, self.gone}, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
-            if not got.done():
-                got.cancel()
-                raise ClientGone if self.gone.done() else late(self.seconds)
-            message: Message = got.result()
-        else:
-            message = self.mailbox.queue.get_nowait()
+        message: Message = await self.mailbox.queue.get()
+        if isinstance(message[1], ClientGone):
+            raise message[1]
         if isinstance(message[1], BaseException):
             raise refusal(message[1])
         return message

@@ -42,7 +42,7 @@ class Engine:
         self.hub, self.metrics = hub, metrics
         self.options, self.scoring_options = servable(hub), servable(hub, scoring=True)
         self.max_source, self.max_target = (int(limit) for limit in hub.max_positions)
-        self.eos = hub.tgt_dict.eos()
+        self.eos, self.truncate = hub.tgt_dict.eos(), bool(hub.task.cfg.truncate_source)
         self._plans: OrderedDict[str, Plan] = OrderedDict()
 
     # in the event loop's thread
@@ -101,7 +101,7 @@ class Engine:
             Refused: for a text that is too long for the model; one that is far too long is not even looked at.
         """
         limit, cut = self.max_source if side == "prompt" else self.max_target, False
-        if side == "prompt" and self.hub.task.cfg.truncate_source:
+        if side == "prompt" and self.truncate:
             cut, text = True, text[: LONGEST * limit]
         if len(text) > LONGEST * limit:
             raise Refused(422, f"{side}: {len(text)} characters are more than {limit} tokens", "too_long", side)
@@ -196,7 +196,7 @@ class Engine:
     def _tell_rest(self, job: Job, answer: Answer, told: "_Told") -> None:
         """What no pass has told: of a search, tokens behind the last that all hypotheses had in common."""
         record = None
-        if job.n == 1 and not told.whole and len(told.ids) < len(answer.ids):
+        if job.traced and job.n == 1 and not told.whole and len(told.ids) < len(answer.ids):
             n = len(told.ids)
             shown = [self.hub.tgt_dict[token] for token in answer.ids[n:]]
             probabilities = torch.tensor(answer.scores[n:]).exp().tolist()
@@ -262,7 +262,7 @@ class _Watcher(Observer):
         self.hub, self.jobs = hub, jobs
         self.thread, self.eos = threading.get_ident(), hub.tgt_dict.eos()
         self.told = [_Told() for _ in jobs]
-        self.any = any(job.watched for job in jobs)
+        self.tokens = any(job.watched for job in jobs)
         # of every token itself and three others
         self.alternatives = 4 if any(job.traced for job in jobs) else 0
 
@@ -273,15 +273,15 @@ class _Watcher(Observer):
         now = time.monotonic()
         if not any(job.waited_for(now) for job in self.jobs):
             raise Abandoned
-        if not self.any:
+        if not self.tokens:
             return
-        records, tokens = trace_records(event), event.tokens.tolist()
+        records, tokens = trace_records(event) if self.alternatives else {}, event.tokens.tolist()
         for place, row in enumerate(event.rows.tolist()):
             job = self.jobs[row]
             if job.watched and not job.abandoned and job.n == 1 and event.proposed[place]:
-                self._tell(job, self.told[row], tokens[place][: event.kept[place]], records[row])
+                self._tell(job, self.told[row], tokens[place][: event.kept[place]], records.get(row))
 
-    def _tell(self, job: Job, told: _Told, tokens: List[int], record: Dict[str, Any]) -> None:
+    def _tell(self, job: Job, told: _Told, tokens: List[int], record: Optional[Dict[str, Any]]) -> None:
         told.ids += tokens
         text = ""
         if not self.jobs[0].plan.task.cfg.collapse_repeats:  # which may take back what has been written
@@ -289,4 +289,5 @@ class _Watcher(Observer):
             if whole.startswith(told.text):  # a tokeniser may change its mind about what stands before
                 text, told.text = whole[len(told.text) :], whole
         told.whole = bool(told.ids) and told.ids[-1] == self.eos
-        job.tell(Piece(text, record))
+        if text or job.traced:
+            job.tell(Piece(text, record))

@@ -2,16 +2,16 @@
 
 import asyncio
 import math
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import List, Optional
+from typing import List
 
 from .engine import Engine
 from .jobs import Job, Refused
 
 
 class Queue:
-    """Hands batches to the one thread that decodes.
+    """Jobs of the event loop, and the one thread that takes them in batches.
 
     While it is busy, jobs gather by themselves; when it is free a lone job begins at once. Only after a batch with
     company does a first job wait for others, until as many are there again or ``max_wait`` is over.
@@ -30,21 +30,19 @@ class Queue:
         self.draining = False
         self._expected = 1
         self._seconds_each = 0.05
-        self._changed = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "decoding")
-        self._task: Optional[asyncio.Task[None]] = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
 
     def start(self) -> None:
-        """Begin to decode, in the running event loop."""
-        self._task = asyncio.create_task(self._run())
+        """Begin to decode."""
+        self._thread.start()
 
     async def close(self) -> None:
         """Take nothing more, finish what waits, and end."""
-        self.draining = True
-        self._changed.set()
-        if self._task:
-            await self._task
-        self._thread.shutdown()
+        with self._changed:
+            self.draining = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join)
 
     def put(self, jobs: List[Job]) -> None:
         """Take all jobs of a request, or none.
@@ -61,15 +59,17 @@ class Queue:
             raise Refused(
                 429, "the queue is full; try again later", "queue_full", headers={"Retry-After": str(seconds)}
             )
-        self.waiting += jobs
-        self._changed.set()
+        with self._changed:
+            self.waiting += jobs
+            self._changed.notify()
 
     def give_up(self, jobs: List[Job]) -> None:
         """Nobody waits for these any more: their places are free at once."""
-        for job in jobs:
-            job.abandoned = True
-            if job in self.waiting:
-                self.waiting.remove(job)
+        with self._changed:
+            for job in jobs:
+                job.abandoned = True
+                if job in self.waiting:
+                    self.waiting.remove(job)
 
     def take(self) -> List[Job]:
         """The oldest job, and those of its kind that are nearest in length, as many as a batch holds."""
@@ -86,37 +86,35 @@ class Queue:
         self.waiting = [job for job in self.waiting if id(job) not in taken]
         return batch
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            while not self.waiting:
-                if self.draining:
-                    return
-                self._changed.clear()
-                await self._changed.wait()
-            await self._gather()
-            now = time.monotonic()
-            self.give_up([job for job in self.waiting if not job.waited_for(now)])
-            if not self.waiting:
-                continue
-            batch = self.take()
+    # in the decoding thread
+
+    def _run(self) -> None:
+        while batch := self._next():
             began = time.monotonic()
-            await loop.run_in_executor(self._thread, self.engine.run, batch)
+            self.engine.run(batch)
             each = (time.monotonic() - began) / len(batch)
             self._seconds_each += 0.1 * (each - self._seconds_each)
             self._expected = len(batch)
 
-    async def _gather(self) -> None:
+    def _next(self) -> List[Job]:
+        """Empty at the end."""
+        with self._changed:
+            while True:
+                while not self.waiting:
+                    if self.draining:
+                        return []
+                    self._changed.wait()
+                self._gather()
+                now = time.monotonic()
+                self.give_up([job for job in self.waiting if not job.waited_for(now)])
+                if self.waiting:
+                    return self.take()
+
+    def _gather(self) -> None:
         """Wait for company where there has been some."""
         until = self.waiting[0].arrived + self.max_wait
-        while len(self.waiting) < self._expected and not self.draining:
+        while 0 < len(self.waiting) < self._expected and not self.draining:
             left = until - time.monotonic()
             if left <= 0:
                 return
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), left)
-            except TimeoutError:
-                return
-            if not self.waiting:
-                return
+            self._changed.wait(left)

@@ -21,6 +21,11 @@ class Server(uvicorn.Server):
             yield
             self._captured_signals.clear()
 
+    def run_on(self, listener: socket.socket) -> None:
+        """Until it is told to end, in uvloop's event loop where that is installed."""
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            runner.run(self.serve(sockets=[listener]))
+
 
 def listen(host: str, port: int) -> Tuple[socket.socket, str]:
     """A listening socket, bound before anything slow is done, and its address for people.
@@ -49,6 +54,7 @@ def config(app: ASGIApp, time_limit: float) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # nothing asks who a client is
         timeout_graceful_shutdown=int(time_limit) + 10,
         timeout_keep_alive=30,
         ws="none",
@@ -57,4 +63,4 @@ def config(app: ASGIApp, time_limit: float) -> uvicorn.Config:
 
 def serve(app: ASGIApp, listener: socket.socket, time_limit: float) -> None:
     """Until SIGTERM or SIGINT."""
-    asyncio.run(Server(config(app, time_limit)).serve(sockets=[listener]))
+    Server(config(app, time_limit)).run_on(listener)

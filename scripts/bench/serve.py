@@ -83,8 +83,7 @@ class Server:
 
     def processor_ms(self) -> float:
         """Processor time of all its threads so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 1000 * time.clock_gettime(~self.process.pid << 3 | 2)  # Linux's clock of another process
 
     def __enter__(self):
         return self

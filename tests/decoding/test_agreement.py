@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 import pytest
+import torch
 
 from bang_plugin.decoding import Observer, subscribe
 
@@ -65,3 +66,26 @@ def test_an_observer_may_end_a_search(make_task, model, batch):
         generator.generate([model], batch)
     after = generator.generate([model], batch)
     assert [h[0]["tokens"].tolist() for h in before] == [h[0]["tokens"].tolist() for h in after]
+
+
+@pytest.mark.parametrize("options, args", SEARCHES)
+def test_who_wants_no_tokens_is_told_of_the_passes_alone(make_task, model, batch, options, args):
+    class Passes(Observer):
+        tokens = False
+
+        def __init__(self):
+            self.numbers = []
+
+        def on_pass(self, event):
+            assert not len(event.rows)
+            self.numbers.append(event.number)
+
+    generator = make_task(**options).build_generator([model], Namespace(**args, max_len_b=15))
+    with subscribe(Passes()) as told:
+        torch.manual_seed(1)
+        with_it = generator.generate([model], batch)
+    torch.manual_seed(1)
+    without = generator.generate([model], batch)
+    for a, b in zip(with_it, without):
+        assert a[0]["tokens"].tolist() == b[0]["tokens"].tolist()
+    assert told.numbers == sorted(told.numbers) and told.numbers[-1] >= max(h[0]["passes"] for h in with_it)

@@ -1,6 +1,5 @@
 """A server in a thread of the test process, on the toy checkpoint."""
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -34,7 +33,7 @@ def serving(hub, **settings):
     app, service = build_with_service(hub, Settings(name="toy", **settings))
     listener, url = server.listen("127.0.0.1", 0)
     running = server.Server(server.config(app, time_limit=1))
-    thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listener])))
+    thread = threading.Thread(target=running.run_on, args=(listener,))
     thread.start()
     try:
         until(lambda: running.started)
