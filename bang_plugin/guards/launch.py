@@ -37,6 +37,9 @@ def guarded(call_main: Callable[..., Any]) -> Callable[..., Any]:
         if resuming.is_training(main):
             if cfg.common.cpu or not torch.cuda.is_available():
                 _check_precision(cfg.common)
+                # oneDNN keeps what it has compiled for the last 1,024 shapes; those of batches hardly ever come again,
+                # and what is kept between freed activations made the heap grow by a megabyte an update
+                os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
             resuming.prepare(cfg)
         cfg.common.user_dir = _where_it_is(cfg.common.user_dir)
         if cfg.common.bf16 and torch.cuda.is_available() and not cfg.common.cpu:
