@@ -68,7 +68,7 @@ def test_from_text_to_comparison(source, tmp_path, capfd, fast, own_logs):
     run("score", source, tmp_path)
     rows = json.loads((tmp_path / "scores.json").read_text())
     runs = [(row["model"], row["decoding"]) for row in rows]
-    assert runs == [(m, d) for m in ("from scratch", "pretrained") for d in ("ar", "nar")]
+    assert runs == [(m, d) for m in ("from scratch", "pretrained") for d in ("ar", "semi_nar", "nar")]
     assert (tmp_path / "curves.png").stat().st_size > 5000
     # and a second time nothing is done again
     capfd.readouterr()
