@@ -22,6 +22,7 @@ from bang_plugin.optim.torch_adamw import TorchAdamW, TorchAdamWConfig
 
 from ..conftest import build_task
 from .test_commands import load
+from .test_server import answers, loaded
 from .test_waits import SIZES, writer
 
 PACKAGE = Path(bang_plugin.__file__).parent
@@ -37,10 +38,6 @@ LEGAL = {  # a GPU allows these, or they are for several processes, which are no
     ("session", "torch.arange(bsz, device=rows.device)"),  # an order that changes nothing is not used
     ("torch_adamw", "torch.zeros(1, device=device, dtype=dtype)"),  # the CPU has a fused kernel as well
     ("resuming", "torch.tensor([float(PathManager.isfile(path))], device=trainer.device)"),
-    # the server's, which is not run here
-    ("agreement", "places.clamp(max=live.size(2) - 1).to(live.device)"),
-    ("engine", "t.to(self.hub.device)"),
-    ("serve", "hub.to(device)"),
     ("resuming", "torch.distributed.broadcast_object_list(parts, src=src_rank, group=group, device=dist_device)"),
 }
 
@@ -145,12 +142,21 @@ def write_all_ways(reference, gpu) -> None:
         writer(reference, gpu, **{"size": 4, **options})()
 
 
-def noticed(place, reference, batch, hub, gpu) -> bool:
+def serve_all_ways(folder, data) -> None:
+    hub = loaded(folder, data)
+    model = hub.models[0]
+    model(*(torch.ones(1, 3, dtype=torch.long).cuda() for _ in range(3)))  # the model has been moved
+    for options in ({"decoding": "semi_nar"}, {"decoding": "ar", "beam": 2}):
+        answers(hub, ["a b", "h g f e d c b a"], options, watched=True)
+
+
+def noticed(place, reference, batch, hub, served, gpu) -> bool:
     module, number, _ = place
     steps = {
         "hub": lambda: hub().score(["a b", "c"], ["B A", "C"]),
         "scoring": lambda: hub().score(["a b", "c"], ["B A", "C"], decoding="nar"),
         "decoding": lambda: write_all_ways(reference, gpu),
+        "serv": served,
         "": lambda: train_all_ways(reference, copy.deepcopy(batch)),
     }
     with on_the_cpu(module, number):
@@ -167,9 +173,11 @@ def noticed(place, reference, batch, hub, gpu) -> bool:
 @pytest.fixture
 def everything(reference, batch, toy_data, toy_checkpoint, pretended_gpu):
     """Arguments of ``noticed`` that are the same for all places; nothing is noticed without a change."""
-    arguments = reference, batch, lambda: load(toy_data, toy_checkpoint).cuda(), pretended_gpu
+    served = lambda: serve_all_ways(Path(toy_checkpoint).parent, toy_data / "bin")
+    arguments = reference, batch, lambda: load(toy_data, toy_checkpoint).cuda(), served, pretended_gpu
     write_all_ways(reference, pretended_gpu)
     train_all_ways(reference, batch)
+    served()
     assert not pretended_gpu.faults
     return arguments
 
