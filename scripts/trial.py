@@ -3,9 +3,9 @@
     python -m scripts.trial --name ar-first --seed 2 --data demo/data --references demo/raw/test.refs --metric wer \\
         --work trials --output docs/results/ar_first -- --arch bang_tiny … --max-update 7000
 
-Everything behind ``--`` goes to fairseq-train. An interrupted trial goes on where it was: training from its last
-checkpoint, with the processor's time of both parts. Time is the processor's, so that other work on the machine
-counts for little.
+Everything behind ``--`` goes to fairseq-train; in the record the folder of trials is left out of it. An interrupted
+trial goes on where it was: training from its last checkpoint, with the processor's time of both parts. Time is the
+processor's, so that other work on the machine counts for little.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def main() -> None:
     name = f"{args.name}-s{args.seed}"
     seconds = train(args, args.work / name)
     checkpoint = args.work / name / "checkpoint_last.pt"
-    options = " ".join([*fairseq, "--seed", str(args.seed)])
+    options = " ".join([*fairseq, "--seed", str(args.seed)]).replace(f"{args.work}/", "")  # where it lies is no matter
     record = {
         "name": args.name,
         "seed": args.seed,

@@ -1,6 +1,7 @@
 """A trial: one training and its scores as one record, interrupted and taken up again."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -19,15 +20,20 @@ def run(monkeypatch, toy_data, folder, updates, *options):
     return json.loads((folder / "records" / "toy-s3.json").read_text())
 
 
-def test_one_record(monkeypatch, toy_data, tmp_path):
-    record = run(monkeypatch, toy_data, tmp_path, 3, "--nar-ratio", 0.5)
+def test_one_record(monkeypatch, toy_data, toy_checkpoint, tmp_path):
+    first = tmp_path / "work" / "before" / "checkpoint_last.pt"
+    first.parent.mkdir(parents=True)
+    shutil.copy(toy_checkpoint, first)
+    start = ["--load-from-pretrained-model", first, "--nar-ratio", 0.5]
+    record = run(monkeypatch, toy_data, tmp_path, 3, *start)
+    assert "--load-from-pretrained-model before/checkpoint_last.pt" in record["command"]
     assert (record["name"], record["seed"]) == ("toy", 3) and record["command"].endswith("--nar-ratio 0.5 --seed 3")
     assert 0 < record["minutes"] < 5 and record["machine"]["torch"]
     assert list(record["scores"]) == ["AR, greedy", "semi-NAR, K=2", "NAR"]
     assert record["scores"]["NAR"]["passes"] == 1 < record["scores"]["AR, greedy"]["passes"]
     assert len((tmp_path / "work" / "toy-s3" / "nar.txt").read_text().splitlines()) == record["sentences"]
     log = (tmp_path / "work" / "toy-s3" / "train.log").read_text()
-    assert run(monkeypatch, toy_data, tmp_path, 3, "--nar-ratio", 0.5) == record  # nothing is trained again
+    assert run(monkeypatch, toy_data, tmp_path, 3, *start) == record  # nothing is trained again
     assert (tmp_path / "work" / "toy-s3" / "train.log").read_text() == log
 
 
