@@ -85,13 +85,13 @@ def read(folder: Path, language: str = "en") -> list[Description]:
         raise BangError(f"{folder}: no *_i18n_Translation-{language}, as apt keeps it, with anything in it")
     sources = {}
     for file in sorted(folder.glob("*_Packages*")):
-        for record in _records(file, ["Package", "Source"]):
+        for record in records(file, ["Package", "Source"]):
             sources[record["Package"]] = record.get("Source", record["Package"]).split()[0]  # a version may follow
     if not sources:
         print(f"{folder}: no *_Packages: siblings are told by the packages' names, not by their sources'")
     field, found = f"Description-{language}", []
     for file in lists:
-        for record in _records(file, ["Package", "Description-md5", field]):
+        for record in records(file, ["Package", "Description-md5", field]):
             if {"Package", "Description-md5", field} <= record.keys():
                 synopsis, _, text = record[field].partition("\n")
                 source = family(sources.get(record["Package"], record["Package"]))
@@ -110,7 +110,7 @@ def _lists(folder: Path, language: str) -> list[Path]:
     return [file for file in files if wanted.match(file.name) and file.stat().st_size]
 
 
-def _records(file: Path, fields: list[str]) -> Iterator[dict[str, str]]:
+def records(file: Path, fields: list[str]) -> Iterator[dict[str, str]]:
     """
     Raises:
         BangError: if the file cannot be read.
@@ -166,15 +166,19 @@ def part_of(source: str) -> str:
     return "test" if share < SHARES["test"] else "dev" if share < sum(SHARES.values()) else "train"
 
 
-def split(folder: Path, rows: Iterable[tuple[str, Pair]], most: int | None) -> None:
+def split(folder: Path, rows: Iterable[tuple[str, Pair]], most: int | None, targets_repeat: bool = False) -> None:
     """Write ``{train,dev,test}.{src,tgt}``: pairs by their source package, which decides their part.
 
     A pair is left out if either side is empty or stood in an earlier pair, or if both are equal.
+
+    Args:
+        targets_repeat: a target may stand in several pairs.
     """
     parts: dict[str, list[tuple[float, Pair]]] = {"train": [], "dev": [], "test": []}
     seen: tuple[set[str], set[str]] = (set(), set())
     for source, pair in rows:
-        if not all(pair) or pair[0] == pair[1] or any(text in known for text, known in zip(pair, seen)):
+        told = pair[:1] if targets_repeat else pair
+        if not all(pair) or pair[0] == pair[1] or any(text in known for text, known in zip(told, seen)):
             continue
         for text, known in zip(pair, seen):
             known.add(text)
@@ -184,16 +188,19 @@ def split(folder: Path, rows: Iterable[tuple[str, Pair]], most: int | None) -> N
         write_pairs(folder, part, [pair for _, pair in sorted(chosen)[:most]])
 
 
-def sources(languages: tuple[str, ...], rows: Callable[[Path], Iterable[tuple[str, Pair]]]):
+def sources(
+    languages: tuple[str, ...], rows: Callable[[Path], Iterable[tuple[str, Pair]]], targets_repeat: bool = False
+):
     """A recipe's ``source``, which fetches the lists, and its ``raw``, which reads them from a folder.
 
     Args:
         languages: to fetch.
         rows: source packages and pairs of a folder's lists: ``rows(folder)``.
+        targets_repeat: see `split`.
     """
 
     def raw(data: Path, folder: Path, most: int | None) -> None:
-        split(folder, rows(data), most)
+        split(folder, rows(data), most, targets_repeat)
 
     def write(folder: Path, most: int | None) -> None:
         with tempfile.TemporaryDirectory() as lists:

@@ -55,7 +55,7 @@ class Recipe:
         processes: workers that the settings are meant for; another number shares the same batch.
         extra_data: makes more data from the pieces: ``extra_data(work)``.
         report: what to tell beyond the table: ``report(work, runs)``, with a ``scripts.results.Run`` per
-            written test set.
+            written test set; what it returns, if anything, joins ``details.json``.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from bang_plugin.evaluation import evaluate, pool
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.significance import Bootstrap
 from bang_plugin.evaluation.tables import print_table
+from scripts.bench.machine import describe
 from scripts.published import TASKS, Task
-from scripts.results import Run, notes, plot, tabulate, trained
+from scripts.results import DETAILS, Run, notes, plot, tabulate, trained
 
 from .prepare import tokeniser
 from .recipe import Recipe
@@ -21,7 +23,7 @@ SAMPLES = 10  # test sentences whose outputs are shown side by side
 
 
 def score(recipe: Recipe, work: Workspace, args) -> None:
-    """Print the table and write ``scores.md``, ``scores.json``, ``scores.png`` and ``samples.md``.
+    """Print the table and write ``scores.md``, ``scores.json``, ``scores.png``, ``samples.md`` and ``details.json``.
 
     Raises:
         BangError: if nothing was written yet.
@@ -44,10 +46,14 @@ def score(recipe: Recipe, work: Workspace, args) -> None:
     rows, first = tabulate(runs, tasks[0]), tasks[0]
     column = "overall" if first and first.overall else next(iter(first.names.values() if first else runs[0].scores))
     write_whole(work.folder / "scores.png", partial(plot, rows, column, recipe.title))
-    write_text(work.folder / "samples.md", samples(sources, expected, written))
-    if recipe.report:
-        recipe.report(work, runs)
-    print(f"\n{work.folder}/scores.md, scores.json, scores.png, samples.md")
+    chosen = samples(sources, expected, written)
+    write_text(work.folder / "samples.md", side_by_side(chosen))
+    told = recipe.report(work, runs) if recipe.report else None
+    # what a record has beside the scores, see scripts.doc_tables
+    known = {"date": date.today().isoformat(), "machine": describe(), "sentences": len(sources)}
+    details = {**known, "samples": chosen, "report": told}
+    write_text(work.folder / DETAILS, json.dumps(details, indent=1, ensure_ascii=False))
+    print(f"\n{work.folder}/scores.md, scores.json, scores.png, samples.md, {DETAILS}")
 
 
 def output_folders(recipe: Recipe, work: Workspace) -> list[Path]:
@@ -90,14 +96,27 @@ def judge(recipe: Recipe, path: Path, sources: list[str], expected: list[list[st
     )
 
 
-def samples(sources: list[str], expected: list[list[str]], written: list[Path]) -> str:
-    """Sentences at equal distances in the test set, with their references and what every run wrote, as Markdown."""
+def samples(sources: list[str], expected: list[list[str]], written: list[Path]) -> list[dict]:
+    """Sentences at equal distances in the test set, with their references and what every run wrote."""
     texts = {f"{path.parent.name}, {path.stem}": read_lines(path) for path in written}
     count = min(SAMPLES, len(sources))
+    return [
+        {
+            "sentence": i + 1,
+            "source": sources[i],
+            "references": expected[i],
+            "outputs": {name: lines[i] for name, lines in texts.items()},
+        }
+        for i in (k * len(sources) // count for k in range(count))
+    ]
+
+
+def side_by_side(chosen: list[dict]) -> str:
+    """Samples as Markdown, a table for each sentence."""
     parts = []
-    for i in (k * len(sources) // count for k in range(count)):
-        rows = [("source", sources[i]), *(("reference", text) for text in expected[i])]
-        rows += [(name, lines[i]) for name, lines in texts.items()]
+    for sample in chosen:
+        rows = [("source", sample["source"]), *(("reference", text) for text in sample["references"])]
+        rows += sample["outputs"].items()
         cells = [f"| {name} | {text.replace('|', chr(92) + '|')} |\n" for name, text in rows]
-        parts.append(f"## Test sentence {i + 1}\n\n| | |\n|---|---|\n{''.join(cells)}")
+        parts.append(f"## Test sentence {sample['sentence']}\n\n| | |\n|---|---|\n{''.join(cells)}")
     return "\n".join(parts)

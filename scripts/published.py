@@ -224,3 +224,56 @@ TASKS = {
         remarks=("BLEU of words as Moses splits them, on both sides",),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """A step of the field towards writing in few passes.
+
+    Attributes:
+        kind: one of `KINDS`.
+        arxiv: number of the paper.
+        speed, quality: what the paper's abstract says of them, empty where it gives no figure.
+        second_hand: not read in the abstract itself but in works that describe it.
+    """
+
+    year: int
+    model: str
+    kind: str
+    arxiv: str
+    speed: str = ""
+    quality: str = ""
+    second_hand: bool = False
+
+
+# in the order of a figure's lanes
+KINDS = ("one pass", "refined", "drafted and verified", "several tokens at once", "diffusion")
+
+FIELD = [
+    Milestone(2017, "NAT with fertilities", "one pass", "1711.02281"),
+    Milestone(2018, "blockwise parallel decoding", "drafted and verified", "1811.03115"),
+    Milestone(2019, "Mask-Predict (CMLM)", "refined", "1904.09324", quality="within about 1 BLEU of AR"),
+    Milestone(2019, "Levenshtein Transformer", "refined", "1905.11006"),
+    Milestone(2020, "ProphetNet", "several tokens at once", "2001.04063"),
+    Milestone(2020, "GLAT", "one pass", "2008.07905"),
+    Milestone(2020, "BANG", "one pass", "2012.15525"),
+    Milestone(2022, "DA-Transformer", "one pass", "2205.07459"),
+    Milestone(
+        2022, "speculative decoding", "drafted and verified", "2211.17192", "2 to 3 times (T5-XXL)", "identical outputs"
+    ),
+    Milestone(2023, "PreDAT", "one pass", "2304.11791"),
+    Milestone(2024, "Medusa", "drafted and verified", "2401.10774", "2.2 to 3.6 times", second_hand=True),
+    Milestone(
+        *(2024, "multi-token prediction", "several tokens at once", "2404.19737", "up to 3 times (4 tokens)"),
+        quality="13B: 12 % more HumanEval problems, 17 % more MBPP",
+    ),
+    Milestone(2024, "DeepSeek-V3 (MTP)", "several tokens at once", "2412.19437"),
+    Milestone(2025, "LLaDA", "diffusion", "2502.09992"),
+    Milestone(
+        2025, "block diffusion (BD3-LM)", "diffusion", "2503.09573", quality="best perplexity of diffusion models"
+    ),
+    Milestone(
+        *(2025, "Mercury Coder Mini", "diffusion", "2506.17298", "1,109 tokens per second (H100)"),
+        quality="comparable with speed-optimised AR models",
+    ),
+]

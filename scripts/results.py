@@ -28,6 +28,7 @@ SPEED = {
 }
 TRAINED = {"minutes": "minutes of training", "updates": "updates"}
 TRAINING = "training.json"  # what a training took, beside its checkpoints
+DETAILS = "details.json"  # what an example's step score tells beside its scores: samples, date, machine, its report
 SECOND_HAND = "published, second-hand"
 
 

@@ -74,7 +74,10 @@ def test_record_of_an_example(tmp_path, monkeypatch):
     doc_tables.record(tmp_path / "translation")
     assert "| all, nar | 12.3 ± 1.0 |  |  |  |  | 1.50 | 20.00 | 2000 |" in doc_tables.results("translation")
     kept = json.loads((tmp_path / "docs" / "results" / "translation.json").read_text())
-    assert kept["trainings"] == {"all": {"command": "fairseq-train"}}
+    assert kept["trainings"] == {"all": {"command": "fairseq-train"}} and "samples" not in kept
+    (tmp_path / "translation" / "details.json").write_text('{"date": "2026-12-01", "samples": ["ä"]}')
+    doc_tables.record(tmp_path / "translation")
+    assert json.loads((tmp_path / "docs" / "results" / "translation.json").read_text())["samples"] == ["ä"]
     assert (tmp_path / "examples" / "translation" / "samples.md").read_text() == "in words"
     with pytest.raises(BangError, match="--record .*docs: neither results.md"):
         doc_tables.record(tmp_path / "docs")

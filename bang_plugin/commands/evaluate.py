@@ -16,6 +16,8 @@ The hypotheses are one per line, or what fairseq-generate printed. Metrics:
     per            phoneme error rate: token edits over reference tokens
     wer            share of lines that equal no reference: word error rate where a line spells a word
     exact          share of lines that equal a reference
+    em             the same as SQuAD counts it, in lower case, without punctuation and articles
+    f1             F1 of words, as SQuAD counts it
 
 The rules of published scripts: SQuAD `--metrics rouge-coco bleu meteor --mend squad --lowercase --tokenize none
 --sources FILE`, XSum `--metrics rouge-155`, PersonaChat `--metrics glge-bleu distinct`, each with the references as the

@@ -1,6 +1,6 @@
 """The table of metrics: a metric turns hypotheses and references into one or several numbers."""
 
-from . import bleu, chrf, distinct, error_rate, meteor, rouge
+from . import answers, bleu, chrf, distinct, error_rate, meteor, rouge
 
 METRICS = {
     "bleu": bleu.corpus_bleu,
@@ -15,4 +15,6 @@ METRICS = {
     "per": error_rate.phoneme_error_rate,
     "wer": error_rate.word_error_rate,
     "exact": error_rate.exact_match,
+    "em": answers.em,
+    "f1": answers.f1,
 }

@@ -288,6 +288,16 @@ def test_error_rates_by_hand():
     assert value("exact", "exact_match", ["A"], [["a"]], lowercase=True) == 100
 
 
+def test_answers_as_squad_counts_them():
+    texts = ["The  Cat.", "a dog, big", "", "x"]
+    references = [["cat", "bird"], ["the big dog", "dog"], ["an"], [""]]
+    found = evaluate(texts, references, ["em", "f1"])
+    assert found["em"].value == pytest.approx(100 * 2 / 4)  # articles and stops count for nothing, order does
+    assert found["f1"].value == pytest.approx(100 * (1 + 1 + 1 + 0) / 4)
+    assert value("f1", "f1", ["one two two"], [["two three", "four"]]) == pytest.approx(100 * 2 * 1 / 5)
+    assert "tok:squad" in found["em"].signature
+
+
 @given(LETTERS, st.lists(LETTERS.filter(bool), min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_edit_distance_by_brute_force(tokens, references):

@@ -3,13 +3,17 @@
 import gzip
 import json
 import lzma
+import re
 import shutil
 import subprocess
 from types import SimpleNamespace
 
 import pytest
 
-from examples import descriptions, package_summaries, translation
+from examples import descriptions, long_texts, package_summaries, question_answering, translation
+from examples.question_answering.passages import packages
+from examples.workspace import Workspace, read_lines, write_lines
+from scripts.results import Run
 
 from .conftest import ENGLISH, LISTS, NAMES, SMALL
 from .test_examples import modes, run
@@ -186,3 +190,113 @@ def test_all_steps(fast, lists, tmp_path):
     results = json.loads((work / "scores.json").read_text())
     assert modes(results) == ["lead, lead", "nar, nar"]
     assert set(results[1]["scores"]) == {"rouge155_1", "rouge155_2", "rouge155_l"}
+
+
+PACKAGE = """\
+Package: {name}
+Source: src{name} (1.0)
+Version: 1.{name}-2
+Section: {section}
+Maintainer: {name} People <people@example.org>
+{page}Description-md5: {name}-sum
+
+"""
+
+
+@pytest.fixture
+def package_lists(lists):
+    """The same with what else a list of packages tells; every third has no homepage."""
+    records = (
+        PACKAGE.format(
+            name=name, section=("admin", "contrib/net")[k % 2], page=f"Homepage: https://{name}\n" * (k % 3 > 0)
+        )
+        for k, name in enumerate(NAMES)
+    )
+    (lists / f"{LISTS}_binary-amd64_Packages").write_text("".join(records))
+    return lists
+
+
+def test_answers_stand_in_passages_on_two_packages(package_lists, tmp_path):
+    question_answering.RAW(package_lists, tmp_path, None)
+    found = sum(pairs(tmp_path).values(), [])
+    assert len(found) == len(NAMES) - 3  # the first of each part has none before it
+    assert {target for _, target in found} >= {"admin", "net"}  # answers repeat
+    for source, answer in found:
+        question, passage = source.split(" [SEP] ")
+        assert answer in passage and question.endswith("?") and passage.count(" is the ") == 2
+    kinds = {source.split()[0] + source.split()[1] for source, _ in found}
+    assert {"whatis", "whichpackage", "inwhich", "whichversion", "whomaintains", "whereis"} == kinds
+    net = next(package for package in packages(package_lists) if package.name == NAMES[1])
+    assert (net.section, net.maintainer, net.homepage) == ("net", f"{NAMES[1]} People", f"https://{NAMES[1]}")
+    (package_lists / f"{LISTS}_binary-amd64_Packages").unlink()
+    with pytest.raises(SystemExit, match=r"error: .*: no \*_Packages"):
+        run(question_answering, tmp_path / "work", "prepare", "--data", package_lists)
+
+
+def test_passages_are_not_shared_by_parts(package_lists, tmp_path):
+    question_answering.RAW(package_lists, tmp_path, None)
+    named = {
+        part: {name for source, _ in chosen for name in re.findall(r"(\w+) is the \1 of", source)}
+        for part, chosen in pairs(tmp_path).items()
+    }
+    assert not named["train"] & (named["dev"] | named["test"]) and not named["dev"] & named["test"]
+
+
+LONG = """\
+Package: {name}
+Description-md5: {name}-sum
+Description-en: the {name} of all tools
+ {name} is the first sentence. {rest}
+
+"""
+
+
+def test_long_texts_follow_their_first_sentence(tmp_path):
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    lengths = {name: 58 + 4 * k % 80 for k, name in enumerate(NAMES)}
+    text = "".join(
+        LONG.format(name=n, rest=" ".join(["Then", *[f"{n}w"] * (length - 1)])) for n, length in lengths.items()
+    )
+    (folder / f"{LISTS}_i18n_Translation-en").write_text(text)
+    long_texts.RAW(folder, tmp_path, None)
+    found = sum(pairs(tmp_path).values(), [])
+    name = next(name for name, length in lengths.items() if 60 <= length <= 120)
+    assert f"the {name} of all tools: {name} is the first sentence." in {source for source, _ in found}
+    assert found and all(60 <= len(target.split()) <= 120 for _, target in found)
+    assert len(found) == sum(60 <= length <= 120 for length in lengths.values())
+
+
+def test_long_texts_are_judged_by_length_too(tmp_path, capsys):
+    work = Workspace(tmp_path)
+    expected = ["a " * 70, "b " * 70, "c " * 110]
+    write_lines(work.raw / "test.tgt", (text.strip() for text in expected))
+    write_lines(work.outputs / "all" / "nar.txt", ["a " * 70 + "x", "y z", "c c d"])
+    found = long_texts.report(work, [Run("all, nar")])
+    assert [group["words"] for group in found["by_length"]] == ["60–79", "100–110"]
+    assert found["by_length"][0]["sentences"] == 2 and found["by_length"][0]["runs"]["all, nar"] == pytest.approx(
+        49.6, abs=0.1
+    )
+    assert found["repetition"]["all, nar"] == pytest.approx(100 * 70 / 76) and found["words"]["all, nar"] == 76 / 3
+    assert "repeated neighbours (%)" in (tmp_path / "lengths.md").read_text()
+
+
+@pytest.mark.parametrize("module", [question_answering, long_texts], ids=lambda module: module.RECIPE.name)
+def test_questions_and_long_texts_go_the_usual_four_steps(fast, data, tmp_path, module):
+    work = tmp_path / "work"
+    if module is long_texts:
+        for part, size in (("train", 60), ("dev", 8), ("test", 10)):
+            write_lines(data / f"{part}.tgt", [f"{k} " + "ba be " * (30 + k % 9) for k in range(size)])
+    run(module, work, "prepare", "--data", data, "--pieces", 60)
+    small = [*SMALL, "--max-target-positions", 100]
+    run(module, work, "train", "--gpus", 0, "--updates", 1, "--mode", "nar", "--", *small)
+    run(module, work, "generate", "--gpus", 0)
+    run(module, work, "score")
+    (row,) = json.loads((work / "scores.json").read_text())
+    assert row["mode"] == "nar, nar" and set(row["scores"]) == set(sum(module.RECIPE.metrics.values(), ()))
+    details = json.loads((work / "details.json").read_text())
+    assert details["date"] > "2026" and details["machine"]["torch"]
+    assert details["sentences"] == len(details["samples"]) == 10
+    first = details["samples"][0]
+    assert first["source"] == read_lines(work / "raw" / "test.src")[0] and set(first["outputs"]) == {"nar, nar"}
+    assert (details["report"] is None) == (module is question_answering)

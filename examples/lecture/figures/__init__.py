@@ -1,0 +1,1 @@
+"""Figures, each file a subject; `registry.figure` gives them their numbers."""

@@ -1,0 +1,1 @@
+"""Tables, each file a subject; `registry.table` gives them their numbers."""

@@ -1,0 +1,4 @@
+from ..driver import main
+from . import RECIPE
+
+main(RECIPE)
