@@ -8,7 +8,7 @@ CHECKS := ruff check . && ruff format --check . && mypy
 # two processes, each with whole files of tests, so that what a file shares is made once
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
 
-.PHONY: test test-all docs demo benchmark lint clean
+.PHONY: test test-all docs demo lecture benchmark lint clean
 
 test: $(READY)
 	$(RUN) $(CHECKS) && $(PYTEST) -m "not slow" tests
@@ -23,6 +23,10 @@ docs: $(DOCS)
 
 demo: $(READY)
 	$(RUN) exec python -m scripts.demo
+
+# figures, tables and slides, from the code and recorded runs; LECTURE=--missing-ok where some are not recorded
+lecture: $(READY)
+	$(RUN) exec python -m examples.lecture $(LECTURE)
 
 # decode is left out, since it needs a checkpoint and data: python -m scripts.benchmark decode CHECKPOINT DATA
 benchmark: $(READY)
@@ -44,4 +48,4 @@ $(DOCS): $(READY)
 	touch $(DOCS)
 
 clean:
-	rm -rf $(VENV) demo outputs site
+	rm -rf $(VENV) demo lecture outputs site

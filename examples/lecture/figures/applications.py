@@ -83,7 +83,7 @@ def marked(drawing: Drawing, x: float, y: float, text: str, known: set[str], wid
     return y + 26
 
 
-@figure(13)
+@figure(13, "long_texts")
 def long_text(found, say) -> str:
     sample, names = part(found["long_texts"], "long_texts", "samples")[0], decoding_names(say)
     drawing = Drawing(1240, 0, say("A longer text", "一段较长文本"))
