@@ -107,6 +107,9 @@ def searched(hub, source: str, options: dict) -> dict:
             self.steps = []
 
         def on_pass(self, event) -> None:
+            if not len(event.kept):  # the pass told of no sentence's tokens
+                self.steps.append({"pass": event.number, "tokens": [], "probabilities": [], "kept": 0})
+                return
             kept = int(event.kept[0])
             tokens = [event.dictionary[int(token)] for token in event.tokens[0, : event.proposed[0]]]
             chances = event.log_probabilities[0, : event.proposed[0]].double().exp().tolist()
