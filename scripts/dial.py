@@ -19,7 +19,6 @@ from statistics import median
 import torch
 from tqdm import tqdm
 
-from bang_plugin.commands import tokenise
 from bang_plugin.evaluation import METRICS, evaluate
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.tables import print_table
@@ -58,17 +57,16 @@ def seconds_alone(bench: Workbench, generators: list, count: int) -> list[list[f
 def measure(bench: Workbench, compared: list[Mode], references: list, args) -> list[dict]:
     """A row for each mode."""
     alone = seconds_alone(bench, [bench.generator(mode) for mode in compared], args.alone)
-    join = tokenise.load(args.sentencepiece_model, None).decode if args.sentencepiece_model else str
     batches, texts, rows = bench.batches(args.batch_size), {}, []
     for mode, seconds in zip(tqdm(compared, desc="all sentences", unit="mode", leave=False), alone):
         written = bench.write(bench.generator(mode), batches)
-        texts[mode.name] = [join(bench.text(written[i])) for i in range(bench.size)]
+        texts[mode.name] = bench.texts(written, args.sentencepiece_model)
         name, score = list(evaluate(texts[mode.name], references, [args.metric]).items())[-1]  # BLEU-4, the last
         rows.append(
             {
                 "decoding": mode.name,
                 name: score.value,
-                "passes": sum(int(h["passes"]) for h in written.values()) / bench.size,
+                "passes": bench.mean_passes(written),
                 "ms": 1000 * median(seconds),
                 "spread": spread(seconds),
                 "tokens": sum(len(h["tokens"]) for h in written.values()) / bench.size,

@@ -7,12 +7,14 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean, median
 from typing import Optional
 
 from fairseq import checkpoint_utils, utils
 from tqdm import tqdm
 
+from bang_plugin.commands import tokenise
 from bang_plugin.models.bang import BangModel
 from bang_plugin.models.inference import pack_for_inference
 from scripts.bench.machine import synchronize
@@ -129,6 +131,15 @@ class Workbench:
 
     def text(self, hypothesis) -> str:
         return self.task.target_dictionary.string(hypothesis["tokens"])
+
+    def texts(self, written: dict, sentencepiece_model: Optional[Path] = None) -> list[str]:
+        """Texts in the order of the data, by a model that joins their pieces; ``written`` as ``write`` gives it."""
+        join = tokenise.load(sentencepiece_model, None).decode if sentencepiece_model else str
+        return [join(self.text(written[i])) for i in range(self.size)]
+
+    def mean_passes(self, written: dict) -> float:
+        """Decoder passes of a sentence."""
+        return sum(int(hypothesis["passes"]) for hypothesis in written.values()) / self.size
 
     def passes(self) -> int:
         return self.models[0].decoder.num_passes

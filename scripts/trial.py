@@ -16,7 +16,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bang_plugin.commands import tokenise
 from bang_plugin.evaluation import METRICS, evaluate
 from bang_plugin.evaluation.files import read_references, write_whole
 from examples.workspace import arguments_for_fairseq
@@ -75,15 +74,14 @@ def judge(args, checkpoint: Path) -> dict[str, dict[str, float]]:
     references = read_references([args.references], tab_separated=True)
     bench = Workbench(str(checkpoint), str(args.data), split=args.split)
     batches = bench.batches(args.batch_size)
-    join = tokenise.load(args.sentencepiece_model, None).decode if args.sentencepiece_model else str
     found = {}
     for mode in modes(args):
         written = bench.write(bench.generator(mode), batches)
-        texts = [join(bench.text(written[i])) for i in range(bench.size)]
+        texts = bench.texts(written, args.sentencepiece_model)
         scores = evaluate(texts, references, args.metric.split(","))
         found[mode.name] = {name: round(score.value, 2) for name, score in scores.items()}
         if all("passes" in hypothesis for hypothesis in written.values()):  # fairseq's own models tell none
-            found[mode.name]["passes"] = round(sum(int(h["passes"]) for h in written.values()) / bench.size, 2)
+            found[mode.name]["passes"] = round(bench.mean_passes(written), 2)
         (checkpoint.parent / f"{re.sub('[^a-z0-9]+', '-', mode.name.lower())}.txt").write_text("\n".join(texts) + "\n")
     return found
 

@@ -1,0 +1,151 @@
+"""What each control of the search brings in the parallel modes: quality and decoder passes of a trained model.
+
+    python -m scripts.controls demo/checkpoint_last.pt demo/data --references demo/raw/test.refs \\
+        --dev-references demo/raw/valid.tgt --metric wer --output docs/results/controls_spelling.json
+
+Of several values that an option may have the best on the dev part is taken. ``p`` is the chance of a difference as
+large if the control brought nothing (paired bootstrap, corrected by Holm for all rows).
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from bang_plugin.evaluation import METRICS, Number, Options, count
+from bang_plugin.evaluation.files import read_references, write_whole
+from bang_plugin.evaluation.significance import Bootstrap, correct, paired_test
+from bang_plugin.evaluation.tables import print_table
+from scripts.bench.machine import describe
+from scripts.measure import Mode, Workbench, warnings_only
+
+REPEATS = {f"no {n}-gram twice": {"no_repeat_ngram_size": n} for n in (1, 2, 3)}
+SAMPLES = {"samples, top-p 0.9": {"sampling": True, "sampling_topp": 0.9}}
+# decodings with their task options, and by name what is tried in each: generation options or task options
+NAR = {"decoding": "nar"}
+BLOCKS = {"decoding": "semi_nar", "block_size": 4}
+GREEDY = {"decoding": "speculative", "block_size": 4}
+
+
+def modes(args, bias: float) -> list[tuple[str, Mode]]:
+    """Names of the decodings, and modes by the names of the controls; of each decoding the first has none."""
+    limits = {"beam": 1, "max_len_a": args.max_len_a, "max_len_b": args.max_len_b}
+    collapse, judged = {"collapse_repeats": True}, {"nar_candidates": args.candidates}
+    biased = {"nar_length_bias": bias}
+    ours = {
+        "repeats collapsed": collapse,
+        "length bias": biased,
+        f"{args.candidates} candidates": judged,
+        f"{args.candidates} candidates, length bias": {**judged, **biased},
+        f"{args.candidates} candidates, repeats collapsed": {**judged, **collapse},
+    }
+    best = {f"best of {args.candidates} chains": {"nbest": args.candidates}}
+    tried: list[tuple[str, dict, dict, dict]] = [
+        ("NAR", NAR, {**REPEATS, **best, **SAMPLES}, ours),
+        ("semi-NAR, K=4", BLOCKS, {**REPEATS, **SAMPLES}, {"repeats collapsed": collapse}),
+        ("greedy AR", GREEDY, REPEATS, {}),
+    ]
+    found = []
+    for decoding, task, generation, more in tried:
+        found.append((decoding, Mode("none", task, limits)))
+        found += [(decoding, Mode(name, task, {**limits, **options})) for name, options in generation.items()]
+        found += [(decoding, Mode(name, {**task, **options}, limits)) for name, options in more.items()]
+    return found
+
+
+def judge(bench: Workbench, mode: Mode, references: list, args) -> tuple[Number, dict]:
+    """The quality and the cost of a mode."""
+    torch.manual_seed(args.seed)
+    written = bench.write(bench.generator(mode), bench.batches(args.batch_size))
+    numbers = count(bench.texts(written, args.sentencepiece_model), references, [args.metric], Options())
+    tokens = sum(len(hypothesis["tokens"]) for hypothesis in written.values()) / bench.size
+    return list(numbers.values())[-1], {"passes": bench.mean_passes(written), "tokens": tokens}  # BLEU-4, the last
+
+
+def on_dev(args) -> dict[float, float]:
+    """Quality of NAR on the dev part by length bias."""
+    bench = Workbench(str(args.checkpoint), str(args.data), args.dev_split, args.sentences)
+    references = read_references([args.dev_references], tab_separated=True)[: bench.size]
+    limits = {"max_len_a": args.max_len_a, "max_len_b": args.max_len_b}
+    found = {}
+    for bias in tqdm(args.length_bias, desc="length bias", leave=False):
+        number, _ = judge(bench, Mode("", {**NAR, "nar_length_bias": bias}, limits), references, args)
+        found[bias] = number.total()
+    return found
+
+
+def measure(args, bias: float) -> tuple[list[dict], int]:
+    """A row for each control, and the number of sentences."""
+    bench = Workbench(str(args.checkpoint), str(args.data), args.split, args.sentences)
+    references = read_references([args.references], tab_separated=True)[: bench.size]
+    numbers: dict[tuple[str, str], Number] = {}
+    rows = []
+    for decoding, mode in tqdm(modes(args, bias), desc="controls", leave=False):
+        number, costs = judge(bench, mode, references, args)
+        numbers[decoding, mode.name] = number
+        rows.append({"decoding": decoding, "control": mode.name, number.signature.metric: number.total(), **costs})
+    tested = {
+        key: paired_test(n, numbers[key[0], "none"], Bootstrap()) for key, n in numbers.items() if key[1] != "none"
+    }
+    named = {": ".join(key): test for key, test in tested.items()}
+    corrected = correct(named)
+    for row in rows:
+        test = corrected.get(f"{row['decoding']}: {row['control']}")
+        row["difference"], row["p"] = (test.difference, test.corrected) if test else ("", "")
+    return rows, bench.size
+
+
+def run(args) -> None:
+    started = time.time()
+    warnings_only()
+    dev = on_dev(args)
+    bias = (min if args.metric in ("wer", "per") else max)(dev, key=lambda bias: dev[bias])
+    rows, sentences = measure(args, bias)
+    print_table(rows)
+    record = {
+        "title": args.title,
+        "quality": list(rows[0])[2],
+        "command": shlex.join(["python", "-m", "scripts.controls", *sys.argv[1:]]),
+        "remarks": args.remarks,
+        "seed": args.seed,
+        "sentences": sentences,
+        "length bias": bias,
+        "dev": {f"length bias {bias:g}": value for bias, value in dev.items()},
+        "machine": describe(),
+        "minutes": round((time.time() - started) / 60, 1),
+        "rows": rows,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(args.output, lambda part: part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("data", type=Path, help="folder that fairseq-preprocess wrote")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--references", type=Path, required=True, help="a line per sentence, several separated by tabs")
+    parser.add_argument("--dev-split", default="valid")
+    parser.add_argument("--dev-references", type=Path, required=True, help="the same of the dev part")
+    parser.add_argument("--metric", choices=METRICS, default="bleu")
+    parser.add_argument("--sentencepiece-model", type=Path, help="joins the pieces of the output")
+    parser.add_argument("--title", default="")
+    parser.add_argument("--remarks", default="", help="what else to record: how the model was trained")
+    parser.add_argument("--sentences", type=int, help="only the first so many of each part")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--candidates", type=int, default=5)
+    parser.add_argument("--length-bias", type=float, nargs="+", default=[-2, -1, -0.5, 0, 0.5, 1, 2])
+    parser.add_argument("--max-len-a", type=float, default=0.0)
+    parser.add_argument("--max-len-b", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="JSON")
+    run(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()
