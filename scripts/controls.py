@@ -1,10 +1,10 @@
 """What each control of the search brings in the parallel modes: quality and decoder passes of a trained model.
 
-    python -m scripts.controls demo/checkpoint_last.pt demo/data --references demo/raw/test.refs \\
-        --dev-references demo/raw/valid.tgt --metric wer --output docs/results/controls_spelling.json
+    python -m scripts.controls demo/checkpoint_last.pt demo/data --references demo/raw/test.refs --metric wer \\
+        --output docs/results/controls_spelling.json
 
-Of several values that an option may have the best on the dev part is taken. ``p`` is the chance of a difference as
-large if the control brought nothing (paired bootstrap, corrected by Holm for all rows).
+``p`` is the chance of a difference as large if the control brought nothing (paired bootstrap, corrected by Holm for all
+rows).
 """
 
 import argparse
@@ -32,16 +32,13 @@ BLOCKS = {"decoding": "semi_nar", "block_size": 4}
 GREEDY = {"decoding": "speculative", "block_size": 4}
 
 
-def modes(args, bias: float) -> list[tuple[str, Mode]]:
+def modes(args) -> list[tuple[str, Mode]]:
     """Names of the decodings, and modes by the names of the controls; of each decoding the first has none."""
     limits = {"beam": 1, "max_len_a": args.max_len_a, "max_len_b": args.max_len_b}
     collapse, judged = {"collapse_repeats": True}, {"nar_candidates": args.candidates}
-    biased = {"nar_length_bias": bias}
     ours = {
         "repeats collapsed": collapse,
-        "length bias": biased,
         f"{args.candidates} candidates": judged,
-        f"{args.candidates} candidates, length bias": {**judged, **biased},
         f"{args.candidates} candidates, repeats collapsed": {**judged, **collapse},
     }
     best = {f"best of {args.candidates} chains": {"nbest": args.candidates}}
@@ -67,35 +64,24 @@ def judge(bench: Workbench, mode: Mode, references: list, args) -> tuple[Number,
     return list(numbers.values())[-1], {"passes": bench.mean_passes(written), "tokens": tokens}  # BLEU-4, the last
 
 
-def on_dev(args) -> dict[float, float]:
-    """Quality of NAR on the dev part by length bias."""
-    bench = Workbench(str(args.checkpoint), str(args.data), args.dev_split, args.sentences)
-    references = read_references([args.dev_references], tab_separated=True)[: bench.size]
-    limits = {"max_len_a": args.max_len_a, "max_len_b": args.max_len_b}
-    found = {}
-    for bias in tqdm(args.length_bias, desc="length bias", leave=False):
-        number, _ = judge(bench, Mode("", {**NAR, "nar_length_bias": bias}, limits), references, args)
-        found[bias] = number.total()
-    return found
-
-
-def measure(args, bias: float) -> tuple[list[dict], int]:
+def measure(args) -> tuple[list[dict], int]:
     """A row for each control, and the number of sentences."""
     bench = Workbench(str(args.checkpoint), str(args.data), args.split, args.sentences)
     references = read_references([args.references], tab_separated=True)[: bench.size]
     numbers: dict[tuple[str, str], Number] = {}
     rows = []
-    for decoding, mode in tqdm(modes(args, bias), desc="controls", leave=False):
+    for decoding, mode in tqdm(modes(args), desc="controls", leave=False):
         number, costs = judge(bench, mode, references, args)
         numbers[decoding, mode.name] = number
         rows.append({"decoding": decoding, "control": mode.name, number.signature.metric: number.total(), **costs})
-    tested = {
-        key: paired_test(n, numbers[key[0], "none"], Bootstrap()) for key, n in numbers.items() if key[1] != "none"
+    tests = {
+        f"{decoding}: {control}": paired_test(number, numbers[decoding, "none"], Bootstrap())
+        for (decoding, control), number in numbers.items()
+        if control != "none"
     }
-    named = {": ".join(key): test for key, test in tested.items()}
-    corrected = correct(named)
+    tests = correct(tests)
     for row in rows:
-        test = corrected.get(f"{row['decoding']}: {row['control']}")
+        test = tests.get(f"{row['decoding']}: {row['control']}")
         row["difference"], row["p"] = (test.difference, test.corrected) if test else ("", "")
     return rows, bench.size
 
@@ -103,9 +89,7 @@ def measure(args, bias: float) -> tuple[list[dict], int]:
 def run(args) -> None:
     started = time.time()
     warnings_only()
-    dev = on_dev(args)
-    bias = (min if args.metric in ("wer", "per") else max)(dev, key=lambda bias: dev[bias])
-    rows, sentences = measure(args, bias)
+    rows, sentences = measure(args)
     print_table(rows)
     record = {
         "title": args.title,
@@ -114,8 +98,6 @@ def run(args) -> None:
         "remarks": args.remarks,
         "seed": args.seed,
         "sentences": sentences,
-        "length bias": bias,
-        "dev": {f"length bias {bias:g}": value for bias, value in dev.items()},
         "machine": describe(),
         "minutes": round((time.time() - started) / 60, 1),
         "rows": rows,
@@ -130,16 +112,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="folder that fairseq-preprocess wrote")
     parser.add_argument("--split", default="test")
     parser.add_argument("--references", type=Path, required=True, help="a line per sentence, several separated by tabs")
-    parser.add_argument("--dev-split", default="valid")
-    parser.add_argument("--dev-references", type=Path, required=True, help="the same of the dev part")
     parser.add_argument("--metric", choices=METRICS, default="bleu")
     parser.add_argument("--sentencepiece-model", type=Path, help="joins the pieces of the output")
     parser.add_argument("--title", default="")
     parser.add_argument("--remarks", default="", help="what else to record: how the model was trained")
-    parser.add_argument("--sentences", type=int, help="only the first so many of each part")
+    parser.add_argument("--sentences", type=int, help="only the first so many")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--candidates", type=int, default=5)
-    parser.add_argument("--length-bias", type=float, nargs="+", default=[-2, -1, -0.5, 0, 0.5, 1, 2])
     parser.add_argument("--max-len-a", type=float, default=0.0)
     parser.add_argument("--max-len-b", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)

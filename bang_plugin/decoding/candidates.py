@@ -1,11 +1,12 @@
 """The most probable chains of NAR: the n best as hypotheses, or AR's choice among them in a further pass."""
 
-from typing import Callable, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import BangError
 from .loop import Step
 from .session import Session
 from .state import DecodingState
@@ -14,13 +15,21 @@ WINDOW = 1  # tokens by which a candidate's length may differ from that of NAR's
 
 
 def best_of_candidates(
-    session: Session, state: DecodingState, chunk: int, candidates: int, nbest: int, lenpen: float
+    session: Session,
+    state: DecodingState,
+    chunk: int,
+    candidates: int,
+    nbest: int,
+    lenpen: float,
+    language_model: Any = None,
+    weight: float = 0.0,
 ) -> Callable[[], Step]:
     """Write the best of NAR's chains, ``nbest`` of them.
 
     With several ``candidates`` AR finds the best of so many: NAR chooses every token by itself, so that neighbours may
-    belong to different sentences; stream 1 sees which ones fit together. The scores are AR's then, else NAR's; chains
-    of different lengths compare by ``sum / length ** lenpen``, as hypotheses of a beam do.
+    belong to different sentences; stream 1 sees which ones fit together. A ``language_model``'s log-probabilities are
+    added, times its ``weight``, as fairseq's search adds them. The scores are these sums then, else NAR's; chains of
+    different lengths compare by ``sum / length ** lenpen``, as hypotheses of a beam do.
     """
     session.start_chain(state.eos)
 
@@ -28,6 +37,8 @@ def best_of_candidates(
         tokens, scores = best_chains(session, state, chunk, max(candidates, nbest), lenpen)
         if candidates > 1:
             scores = session.score(tokens, state.eos)
+            if language_model is not None:
+                scores = scores + weight * by_language_model(language_model, tokens, state)
         lengths = (tokens != state.pad).sum(2)
         totals = scores.masked_fill(tokens == state.pad, 0).sum(2) / lengths.clamp(min=1) ** lenpen
         order = totals.masked_fill(lengths == 0, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :nbest]
@@ -35,6 +46,23 @@ def best_of_candidates(
         return Step(tokens[:, 0], scores[:, 0], lengths[:, 0], others=(tokens[:, 1:], scores[:, 1:]))
 
     return step
+
+
+def by_language_model(language_model: Any, tokens: Tensor, state: DecodingState) -> Tensor:
+    """Log-probabilities of outputs ``(batch, n, len)`` by one of fairseq's language models, which begins with y_0.
+
+    Raises:
+        BangError: for a model of another dictionary.
+    """
+    known = len(language_model.decoder.dictionary)
+    if known != len(state.dictionary):
+        raise BangError(f"--lm-path: its dictionary has {known} symbols, that of the outputs {len(state.dictionary)}")
+    found = []
+    for outputs in tokens.unbind(1):  # one after the other, since the vocabulary is large
+        before = torch.cat([torch.full_like(outputs[:, :1], state.eos), outputs[:, :-1]], dim=1)
+        lprobs = language_model.get_normalized_probs(language_model(before), log_probs=True, sample=None)
+        found.append(lprobs.gather(2, outputs.unsqueeze(2)).squeeze(2).float())
+    return torch.stack(found, dim=1)
 
 
 def best_chains(

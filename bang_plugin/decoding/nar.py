@@ -1,6 +1,6 @@
 """NAR: one chain for the whole sentence (paper section 3.3), grown until every sentence has ended."""
 
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import torch
 
@@ -19,7 +19,7 @@ from .state import DecodingState
     likelihood="own",
     understands=[option for option in LOOP_OPTIONS if option != "prefix_size"],  # its chain sees none
     only_writing=(
-        *("nar_candidates", "nar_length_bias", "nbest", "lenpen", "collapse_repeats"),
+        *("nar_candidates", "nbest", "lenpen", "lm_path", "lm_weight", "collapse_repeats"),
         *SAMPLING,
     ),
 )
@@ -28,9 +28,10 @@ def nar(
     state: DecodingState,
     nar_chunk: int,
     nar_candidates: int = 1,
-    nar_length_bias: float = 0.0,
     nbest: Optional[int] = None,
     lenpen: float = 1.0,
+    lm_path: Any = None,
+    lm_weight: Optional[float] = None,
     collapse_repeats: bool = False,
     sampling: Optional[bool] = None,
     sampling_topk: Optional[int] = None,
@@ -42,8 +43,6 @@ def nar(
     What a mask predicts does not depend on the masks behind it, so the chain grows ``nar_chunk`` masks
     a pass with its keys and values cached: no length is guessed, and no result depends on ``nar_chunk``.
 
-    The end symbol is taken to be ``nar_length_bias`` nats less probable than it is, in scores too.
-
     With ``nbest`` above 1 the best chains are written, with ``nar_candidates`` above 1 AR chooses among them, see
     ``best_of_candidates``. Else, with ``collapse_repeats``, end symbols before the first token are passed over, as in
     the release's post-processing. Samples are drawn for each token by itself.
@@ -53,8 +52,9 @@ def nar(
             there are candidates.
     """
     state.sample_by(sampling, sampling_topk, sampling_topp, temperature)
-    state.length_bias = nar_length_bias
     nbest = nbest or 1
+    if lm_path is not None and nar_candidates == 1:
+        raise BangError("--lm-path judges --nar-candidates, of which there is but one")
     if max(nar_candidates, nbest) > 1:
         asked = f"--nar-candidates {nar_candidates}" if nar_candidates > 1 else f"--nbest {nbest}"
         if state.sampler or state.temperature != 1:
@@ -66,7 +66,7 @@ def nar(
             )
         if nbest > nar_candidates > 1:
             raise BangError(f"--nbest {nbest} is more than --nar-candidates {nar_candidates}")
-        return best_of_candidates(session, state, nar_chunk, nar_candidates, nbest, lenpen)
+        return best_of_candidates(session, state, nar_chunk, nar_candidates, nbest, lenpen, lm_path, lm_weight or 0.0)
     if collapse_repeats:
         state.pass_over_leading_ends()
     session.start_chain(state.eos)

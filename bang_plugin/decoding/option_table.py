@@ -51,7 +51,6 @@ TASK_OPTIONS: Dict[str, Option] = {
     "collapse_repeats": Option(),
     "nar_chunk": Option(refused=False, least=1, most=512),
     "nar_candidates": Option(least=1, most=64),
-    "nar_length_bias": Option(),
     "print_trace": Option(in_validation=False),
     "trace_file": Option(in_validation=False),
     "decoding_args": Option(why="it holds the options of decodings that a --user-dir adds"),

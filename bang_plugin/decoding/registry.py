@@ -70,6 +70,7 @@ class GeneratorRequest:
         dictionary: target dictionary.
         fairseq_search: builds fairseq's generator for these options; takes the subclass of ``SequenceGenerator``.
         restricted: whether a ``prefix_allowed_tokens_fn`` has been given.
+        language_model: what fairseq has loaded from ``--lm-path``.
     """
 
     decoding: Decoding
@@ -79,6 +80,7 @@ class GeneratorRequest:
     dictionary: Any
     fairseq_search: Callable[[Callable[..., Any]], Any]
     restricted: bool = False
+    language_model: Any = None
 
     @property
     def lenpen(self) -> float:
@@ -86,9 +88,17 @@ class GeneratorRequest:
         return 0.0 if getattr(self.args, "unnormalized", False) else getattr(self.args, "lenpen", 1.0)
 
     def value(self, parameter: str) -> Any:
-        """An option of the table, as the mode takes it."""
+        """An option of the table, as the mode takes it: ``lm_path`` as the model that has been loaded.
+
+        Raises:
+            BangError: for a language model that has not.
+        """
         if parameter == "lenpen":
             return self.lenpen
+        if parameter == "lm_path":
+            if self.language_model is None and (path := getattr(self.args, "lm_path", None)):
+                raise BangError(f"--lm-path {path}: only fairseq-generate loads language models")
+            return self.language_model
         if parameter in TASK_OPTIONS:
             return getattr(self.cfg, parameter)
         return getattr(self.args, parameter, None)

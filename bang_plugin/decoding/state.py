@@ -90,7 +90,6 @@ class DecodingState:
         draft: guesses that a mode keeps for its next step, ``(batch, n)``, or None.
         draft_counts: how many of them each sentence has, ``(batch,)``.
         host: the numbers among these as of the last step, on the host.
-        length_bias: what is taken from the end symbol's log-probability (nats).
         alternatives: how many of the most probable tokens ``choose`` notes; 0 if nobody wants to see them.
         notes: those of the last pass.
     """
@@ -109,7 +108,7 @@ class DecodingState:
     def __init__(self, dictionary: Any, limits: Limits, max_lengths: Tensor):
         self.pad, self.eos, self.unk = dictionary.pad(), dictionary.eos(), dictionary.unk()
         self.limits, self.leading_ends_pass = limits, False
-        self.dictionary, self.temperature, self.length_bias = dictionary, 1.0, 0.0
+        self.dictionary, self.temperature = dictionary, 1.0
         self.sampler: Optional[Sampling] = None
         self.max_lengths = max_lengths
         limits_on_host = max_lengths.cpu().numpy()
@@ -241,8 +240,6 @@ class DecodingState:
         Returns:
             the end symbol's log-probability and where nothing else may come, ``(batch, n)`` each.
         """
-        if self.length_bias:
-            logits[..., self.eos] -= self.length_bias
         end = logits[..., self.eos] - normaliser.squeeze(-1)
         logits[..., self.pad] = -torch.inf
         if self.limits.unkpen:

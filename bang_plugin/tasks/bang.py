@@ -81,13 +81,6 @@ class BangConfig(TranslationConfig):
     nar_candidates: int = field(
         default=1, metadata={"help": "chains that are written, of which AR's stream chooses one in a further pass"}
     )
-    nar_length_bias: float = field(
-        default=0.0,
-        metadata={
-            "help": "nats that are taken from the end symbol's log-probability at each place: above 0 for longer "
-            "outputs, below 0 for shorter ones"
-        },
-    )
     print_trace: bool = field(
         default=False, metadata={"help": "print which tokens came in which pass, with probabilities"}
     )
@@ -220,9 +213,17 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
             return fairseqs(models, args, seq_gen_cls or kind, extra_gen_cls_kwargs, **kwargs)
 
         decoding = registry.find(self.cfg.decoding)
+        language_model = (extra_gen_cls_kwargs or {}).get("lm_model")
         return build_generator(
             registry.GeneratorRequest(
-                decoding, self.cfg, args, models, self.target_dictionary, fairseq_search, bool(kwargs.get(option))
+                decoding,
+                self.cfg,
+                args,
+                models,
+                self.target_dictionary,
+                fairseq_search,
+                restricted=bool(kwargs.get(option)),
+                language_model=language_model,
             )
         )
 

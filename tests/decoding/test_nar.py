@@ -1,18 +1,12 @@
 """NAR: the same hypothesis alone, in any batch, under any padding, in any number of passes."""
 
-import math
-
 import pytest
 import torch
-from fairseq.data import Dictionary
 
-from bang_plugin.decoding.state import DecodingState, Limits
 from bang_plugin.errors import BangError
 from tests.conftest import build_reference_model
 
 from .conftest import write
-from .test_lookahead import random_model
-from .test_scoring import chain
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
@@ -84,50 +78,3 @@ def test_an_ensemble_was_trained_alike(make_task, model, starting, rows):
     with pytest.raises(BangError, match="same --nar-prefix"):
         write(make_task(decoding="nar"), [model, starting], rows)
     assert len(write(make_task(decoding="nar"), [starting, starting], rows)) == len(rows)
-
-
-def test_a_length_bias_by_hand(make_task, rows, reference):
-    """It is taken from the end symbol's log-probability at each place, and from its score."""
-    eos, pad, ends = reference.dictionary.eos(), reference.dictionary.pad(), set()
-    model = random_model(reference, 3)
-    for bias in (-3.0, -1.0, 0.5, 2.0):
-        found = write(make_task(decoding="nar", nar_length_bias=bias, nar_chunk=4), model, rows, max_len_b=12)
-        for row, hypothesis in zip(rows, found):
-            lprobs = chain([model], row, torch.full((13,), eos), None, 13)
-            lprobs[:, eos] -= bias
-            allowed = lprobs.clone()
-            allowed[:, pad] = allowed[0, eos] = -torch.inf
-            best = allowed.argmax(1)
-            best[12] = eos
-            length = best.tolist().index(eos) + 1
-            assert hypothesis["tokens"].tolist() == best[:length].tolist()
-            expected = lprobs[:length].gather(1, best[:length, None]).squeeze(1)
-            torch.testing.assert_close(hypothesis["positional_scores"], expected, atol=1e-4, rtol=0)
-            ends.add((bias, length))
-    assert len(ends) > 4
-
-
-def test_three_places_by_hand():
-    """Numbers that one can check: the end is 0.25 at each place, the best of the others 0.5, 0.4 and 0.2."""
-    dictionary = Dictionary()
-    dictionary.add_symbol("a"), dictionary.add_symbol("b")
-    eos, a, b = dictionary.eos(), dictionary.index("a"), dictionary.index("b")
-    probabilities = torch.zeros(1, 3, len(dictionary)) + 1e-6
-    probabilities[0, :, eos], probabilities[0, :, a] = 0.25, torch.tensor([0.5, 0.1, 0.2])
-    probabilities[0, :, b] = torch.tensor([0.2, 0.4, 0.1])
-    expected = {0.0: [a, b, eos], 0.2: [a, b, eos], 0.3: [a, b, a], -0.4: [a, b, eos], -0.5: [a, eos, eos]}
-    for bias, tokens in expected.items():
-        state = DecodingState(dictionary, Limits(), torch.tensor([9]))
-        state.length_bias = bias
-        found, scores = state.choose(probabilities.log(), torch.zeros(1, 3, 1))
-        assert found.tolist() == [tokens]
-        if tokens[2] == eos:
-            assert scores[0, 2].item() == pytest.approx(math.log(0.25) - bias, abs=1e-6)
-
-
-def test_a_length_bias_chooses_candidates_too(make_task, rows, reference):
-    lengths, model = [], random_model(reference, 3)
-    for bias in (-4.0, 0.0, 4.0):
-        found = write(make_task(decoding="nar", nar_length_bias=bias, nar_candidates=4), model, rows, max_len_b=12)
-        lengths.append(sum(len(h["tokens"]) for h in found))
-    assert lengths == sorted(lengths) and lengths[0] < lengths[2]

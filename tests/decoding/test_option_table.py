@@ -34,7 +34,6 @@ VALUES = {
     "collapse_repeats": (True, {}),
     "nar_chunk": (2, {}),
     "nar_candidates": (4, {}),
-    "nar_length_bias": (-30.0, {}),
     "print_trace": (True, {}),
     "trace_file": ("trace", {}),
     "decoding_args": ('{"x": 1}', {}),

@@ -1,0 +1,21 @@
+"""The table of controls: measured on a tiny model."""
+
+import json
+
+from scripts import controls
+
+
+def test_what_is_recorded(toy_data, toy_checkpoint, tmp_path):
+    references = ["--references", toy_data / "test.tgt", "--metric", "per"]
+    options = ["--max-len-b", 12, "--candidates", 2, "--sentences", 20]
+    output = tmp_path / "docs" / "results" / "controls_toy.json"
+    controls.main(list(map(str, [toy_checkpoint, toy_data / "bin", *references, *options, "--output", output])))
+    found = json.loads(output.read_text())
+    rows = {(row["decoding"], row["control"]): row for row in found["rows"]}
+    assert len(rows) == len(found["rows"]) and found["sentences"] == 20
+    plain = rows["NAR", "none"]
+    assert (plain["passes"], plain["difference"], plain["p"]) == (1, "", "")
+    judged = rows["NAR", "2 candidates"]
+    assert judged["passes"] == 2 and 0 < judged["p"] <= 1
+    assert judged["difference"] == judged[found["quality"]] - plain[found["quality"]]
+    assert rows["greedy AR", "none"]["passes"] > 1
