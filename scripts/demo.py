@@ -149,6 +149,7 @@ def modes() -> list:
     greedy = {"beam": 1, **limits}
     return [
         Mode("AR, beam 4", {"decoding": "ar"}, {"beam": 4, **limits}),
+        Mode("speculative, beam 4", {"decoding": "speculative"}, {"beam": 4, **limits}),
         Mode(GREEDY, {"decoding": "ar"}, greedy),
         *(Mode(f"speculative, K={k}", {"decoding": "speculative", "block_size": k}, greedy) for k in SPECULATIVE),
         *(

@@ -276,7 +276,8 @@ class BangDecoder(FairseqIncrementalDecoder):
             memory = encoder_out["encoder_out"][0]
             if cache is not None:
                 if cache.cross[i] is None:
-                    cache.cross[i] = layer.encoder_attn.keys_values(memory)
+                    keys, values = layer.encoder_attn.keys_values(memory)
+                    cache.cross[i] = keys.contiguous(), values.contiguous()  # which every pass reads
                 memory = cache.cross_of(i)
             last = i == len(self.layers) - 1
             x = layer(x, attend, memory, source_mask, cache and cache.layer(i), skip - late if last else 0)
@@ -302,6 +303,10 @@ class BangDecoder(FairseqIncrementalDecoder):
         for layer in self.layers:
             layer.pack(precision)
         self.packed_output = PackedLinear(self.embed_tokens.weight, None, precision)
+
+    def reorder_incremental_state_scripting(self, incremental_state: dict[str, Any], new_order: Tensor) -> None:
+        """fairseq's, which looks through all modules of the decoder for some that follow the search too."""
+        self.reorder_incremental_state(incremental_state, new_order)
 
     def reorder_incremental_state(self, incremental_state: dict[str, Any], new_order: Tensor) -> None:
         """Follow fairseq's beam search: keep ``new_order`` of the beams."""

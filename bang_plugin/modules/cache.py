@@ -48,8 +48,11 @@ class LayerCache(NamedTuple):
             batch = torch.arange(rows.size(0), device=rows.device) if self.sentences is None else self.sentences
             buffer[batch.unsqueeze(1), :, self.ragged_slots] = rows[:, :, :prefix_len].transpose(1, 2)
             rows = rows[:, :, prefix_len:]
-        place = slice(buffer.size(2) - rows.size(2), None)
-        buffer[slice(None) if self.sentences is None else self.sentences, :, place] = rows
+        first, count = buffer.size(2) - rows.size(2), rows.size(2)
+        if self.sentences is None:
+            buffer.narrow(2, first, count).copy_(rows)
+        else:
+            buffer[self.sentences, :, first:] = rows
 
 
 class DecodingCache:
@@ -75,7 +78,7 @@ class DecodingCache:
         self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * layers
         # keys and values of all layers, (layers, batch, heads, capacity, head_dim): beams move in one step
         self._buffers = [positions.new_zeros(layers, batch_size, heads, 0, head_dim) for _ in range(2)]
-        self._used = 0
+        self._views: List[Tensor] = []
         self._ragged_slots: Optional[Tensor] = None
         self._sentences: Optional[Tensor] = None
         # lengths again, if they differ, where Python can look without waiting for a GPU
@@ -142,12 +145,13 @@ class DecodingCache:
         if more > 0:
             more = max(more + used, 16)
             self._buffers = [F.pad(buffer, (0, 0, 0, more)) for buffer in self._buffers]
-        self._used, self._ragged_slots, self._sentences = used, ragged_slots, sentences
+        self._views = [buffer.narrow(3, 0, used) for buffer in self._buffers]
+        self._ragged_slots, self._sentences = ragged_slots, sentences
 
     def layer(self, i: int) -> LayerCache:
         """What layer ``i`` sees in the pass that was planned last."""
-        keys, values = (buffer[i, :, :, : self._used] for buffer in self._buffers)
-        return LayerCache(keys, values, self._ragged_slots, self._sentences)
+        keys, values = self._views
+        return LayerCache(keys.select(0, i), values.select(0, i), self._ragged_slots, self._sentences)
 
     def cross_of(self, i: int) -> Tuple[Tensor, Tensor]:
         """Cross-attention keys and values of layer ``i`` for the sentences of the pass that was planned last."""
@@ -194,6 +198,8 @@ class DecodingCache:
     def select(self, order: Tensor) -> None:
         """Keep the sentences (or beams) ``order``, in that order."""
         rows = self.lengths.numel()
+        if rows == len(order) == 1:
+            return
         kept = rows_of(order)
         if np.array_equal(kept, np.arange(rows)):
             return

@@ -4,8 +4,6 @@ One module serves every mode; what differs between modes is only the ``Streams``
 which key a row sees, and the backend that computes the weights.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from fairseq.modules import FairseqDropout
@@ -70,22 +68,24 @@ class NStreamAttention(nn.Module):
         Returns:
             ``(batch, rows - skip, embed_dim)``.
         """
-        (q, k, v), bias = self._project(hidden)
-        k, v = self._heads(k), self._heads(v)
+        bsz, rows, dim = hidden.shape
+        qkv, bias = self._project(hidden)
+        q, k, v = qkv.view(bsz, rows, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
         if cache is not None:
             k, v = cache.write(k, v)
-        # (batch, rows, buckets x heads) -> (batch, heads, rows, buckets)
-        bias = bias[:, skip:].unflatten(-1, (self.num_buckets, self.num_heads)).permute(0, 3, 1, 2)
-        q = self._heads(q[:, skip:]) * self.head_dim**-0.5
+        bias = bias.view(bsz, rows, self.num_buckets, self.num_heads).permute(0, 3, 1, 2)
+        if skip:
+            q, bias = q[:, :, skip:], bias[:, :, skip:]
+        q = q * self.head_dim**-0.5
         out = attend(q, k, v, bias, dropout_rate(self.dropout))
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        return self.out_proj(out.transpose(1, 2).reshape(bsz, rows - skip, dim))
 
-    def _project(self, hidden: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """Queries, keys and values ``(batch, rows, embed_dim)``, and the bias of each bucket for each row."""
+    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries, keys and values ``(batch, rows, 3 x embed_dim)``, and the bias of each bucket for each row."""
         if self.packed is not None:
-            *qkv, bias = self.packed(hidden).split([*[self.embed_dim] * 3, self.num_buckets * self.num_heads], dim=-1)
-            return qkv, bias
-        return F.linear(hidden, self.in_proj_weight, self.in_proj_bias).chunk(3, -1), self.relative_linear(hidden)
+            projected = self.packed(hidden)
+            return projected[..., : 3 * self.embed_dim], projected[..., 3 * self.embed_dim :]
+        return F.linear(hidden, self.in_proj_weight, self.in_proj_bias), self.relative_linear(hidden)
 
     def pack(self, precision: str) -> None:
         """For inference: see ``packed_linear``."""
@@ -94,6 +94,3 @@ class NStreamAttention(nn.Module):
         self.packed = PackedLinear(weight, torch.cat([self.in_proj_bias, self.relative_linear.bias]), precision)
         for name in ("in_proj_weight", "in_proj_bias", "relative_linear"):
             setattr(self, name, None)
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)

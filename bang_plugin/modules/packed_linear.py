@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from ..errors import BangError
 
+# oneDNN's products of 1 to 3 rows and a matrix that no cache holds wait for memory longer than those of 4
+FEWEST_ROWS, LARGE = 4, 2**18
+
 # activations that oneDNN applies while it writes the product, by fairseq's functions for them
 FUSED = {utils.get_activation_fn(name): name for name in ("gelu", "relu")}
 
@@ -57,7 +60,7 @@ class PackedLinear(nn.Module):
             weight = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
         elif precision == "bf16":
             weight, bias = weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16)
-        self.bias = bias
+        self.bias, self.large = bias, weight.numel() >= LARGE
         self._pack(weight)
 
     def _pack(self, weight: Tensor) -> None:
@@ -73,8 +76,15 @@ class PackedLinear(nn.Module):
             return out if self.activation == "none" else getattr(F, self.activation)(out)
         if self.precision == "bf16":
             x = x.to(torch.bfloat16)
+        rows = x.numel() // x.size(-1)
+        if 0 < rows < FEWEST_ROWS and self.large:
+            padded = F.pad(x.reshape(rows, -1), (0, 0, 0, FEWEST_ROWS - rows))
+            return self._product(padded)[:rows].view(*x.shape[:-1], -1)
+        return self._product(x)
+
+    def _product(self, x: Tensor) -> Tensor:
         # "none" is the exact one of the two algorithms for gelu
-        out = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
         return out.float()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 from bang_plugin.decoding.confident import confident
 from bang_plugin.decoding.speculative import speculative
+from bang_plugin.decoding.tree import Tree
 from bang_plugin.errors import BangError
 
 from . import models
@@ -43,11 +44,11 @@ def bang_contestants(model, dictionary, block_size: int, kept: int, max_position
     """Our five modes.
 
     Random weights agree with no draft, and a trained model's agreement depends on the data, so what
-    confident and speculative keep is prescribed: ``kept`` tokens of every ``block_size``. The work that
-    they do for it is theirs.
+    confident and speculative keep is prescribed: ``kept`` tokens of every ``block_size``; and of look-ahead how many
+    steps of the search each pass answers. The work that they do for it is theirs.
     """
 
-    def contestant(beam=1, script=None, **task):
+    def contestant(beam=1, script=None, agreeing=False, **task):
         bench = models.make_task(dictionary, max_positions, block_size=block_size, **task)
 
         @cache
@@ -55,6 +56,8 @@ def bang_contestants(model, dictionary, block_size: int, kept: int, max_position
             built = bench.build_generator([model], Namespace(beam=beam, **_limits(length)))
             if script:
                 built.mode = partial(script, kept=kept, block_size=block_size)
+            if agreeing:
+                built.model.forward_encoder = partial(_with_agreeing_trees, built.model.forward_encoder, kept)
             return built
 
         def write(sample, length):
@@ -66,6 +69,9 @@ def bang_contestants(model, dictionary, block_size: int, kept: int, max_position
     return {
         "bang ar, beam 4": contestant(decoding="ar", beam=4),
         "bang ar, greedy": contestant(decoding="ar"),
+        f"bang look-ahead, beam 4, {assumption}": contestant(
+            decoding="speculative", beam=4, draft_width=8, agreeing=True
+        ),
         f"bang speculative, {assumption}": contestant(decoding="speculative", script=scripted_speculative),
         f"bang confident, {assumption}": contestant(decoding="confident", script=scripted_confident),
         f"bang semi_nar, K={block_size}": contestant(decoding="semi_nar"),
@@ -103,6 +109,40 @@ def scripted_speculative(session, state, kept: int, block_size: int):
 
     state.choose = scripted_choice
     return speculative(session, state, block_size)
+
+
+class AgreeingTree(Tree):
+    """A tree of which every pass answers ``kept`` steps of the search, whatever prefixes that asks for.
+
+    A prefix that has not been read is answered for by one of the same length that has.
+    """
+
+    def __init__(self, kept: int):
+        super().__init__()
+        self.kept, self.answered = kept, 0
+
+    def find(self, keys):
+        """See ``Tree``."""
+        there = [node for node in self.nodes.values() if len(node.key) == len(keys[0])]
+        if there and self.answered < self.kept:
+            self.answered += 1
+            for key in keys:
+                self.nodes.setdefault(key, there[0])
+            return super().find(keys)
+        return None
+
+    def grow(self, keys, growth, never):
+        """See ``Tree``; what the search asks for is read for it."""
+        self.answered = 1
+        for key in keys:
+            self.nodes.pop(key, None)
+        return super().grow(keys, growth, never)
+
+
+def _with_agreeing_trees(forward_encoder, kept: int, net_input):
+    reader = forward_encoder(net_input)
+    reader.trees = reader.all_trees = [AgreeingTree(kept) for _ in reader.trees]
+    return reader
 
 
 def fairseq_transformer(model, dictionary) -> dict[str, Contestant]:

@@ -6,6 +6,7 @@ the work depends on what a model is sure of, that is prescribed and part of the 
 """
 
 import copy
+import time
 from functools import partial
 
 import torch
@@ -24,6 +25,7 @@ from .output import Output
 from .timing import add_round_arguments, interleave
 
 REFERENCE = "bang ar, beam 4"
+PROFILED = ("nar", "ar, greedy")  # of ours, in every precision
 MATMULS = ("mm", "addmm", "bmm", "baddbmm", "_linear_pointwise", "linear_dynamic")
 
 
@@ -34,7 +36,13 @@ def add_arguments(parser) -> None:
     parser.add_argument("--data", help="its binarised data, for the dictionary")
     parser.add_argument("--sources", type=int, nargs="+", default=[128, 400], help="source tokens")
     parser.add_argument("--outputs", type=int, nargs="+", default=[12, 26], help="output tokens")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="tried for throughput")
+    parser.add_argument("--batch-sizes", type=int, nargs="*", default=[8, 32], help="tried for throughput")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="time the processor's work instead of the clock, where other work goes on; with --threads 1, since "
+        "threads that wait for others count",
+    )
     parser.add_argument("--block-size", type=int, default=4, help="of the block modes")
     parser.add_argument("--kept", type=int, default=2, help="tokens that confident and speculative keep per pass")
     parser.add_argument("--quantize", nargs="+", choices=QUANTIZE[1:], default=[], help="ours in these precisions too")
@@ -99,12 +107,15 @@ def run(args) -> Output:
     """Compare, print and save.
 
     Raises:
-        BangError: if more is to be kept than is drafted.
+        BangError: if more is to be kept than is drafted, or a GPU's time asked of the processor.
     """
+    if args.processor_time and args.device != "cpu":
+        raise BangError("--processor-time needs --device cpu")
     if args.kept > args.block_size:
         raise BangError(f"--kept {args.kept} is more than --block-size {args.block_size}")
     if args.quick:
-        args.sources, args.outputs, args.batch_sizes, args.rounds = [7], [5], [2], 1
+        args.sources, args.outputs, args.rounds = [7], [5], 1
+        args.batch_sizes = args.batch_sizes and [2]
     dictionary, wanted = contestants(args)
     out = Output(args.folder, "peers", describe(args.device), {**vars(args), "folder": str(args.folder)})
     rate = matmul_rate(args.device, getattr(torch, args.dtype), 256 if args.quick else 2048)
@@ -118,11 +129,12 @@ def run(args) -> Output:
     losing = where_nar_does_not_pay(everything)
     if losing:
         out.table("Where NAR does not pay: settings and peers that it beats by less than 2 times", losing)
-    if "bang nar" in wanted and args.device == "cpu":
-        source, length = args.sources[0], args.outputs[-1]
-        shares, total = profiled(partial(wanted["bang nar"].write, sources(dictionary, 1, source, args), length))
-        out.table(f"NAR, batch 1, {source} -> {length} tokens: where the time goes", shares)
-        out.fact("share of time inside matrix products", total)
+    for name in wanted if args.device == "cpu" else ():
+        if name.startswith("bang") and name.endswith(PROFILED):
+            source, length = args.sources[0], args.outputs[-1]
+            shares, total = profiled(partial(wanted[name].write, sources(dictionary, 1, source, args), length))
+            out.table(f"{name}, batch 1, {source} -> {length} tokens: where the time goes", shares)
+            out.fact(f"{name}: share of time inside matrix products", total)
     out.save(partial(_draw, everything))
     return out
 
@@ -140,7 +152,6 @@ def compare(wanted: dict, dictionary, source: int, length: int, args) -> list[di
     rows = []
     for name in wanted:
         total, encoder = timings[name].median, encoding[name]
-        best = max(speeds[name], key=speeds[name].get)
         rows.append(
             {
                 "contestant": name,
@@ -150,11 +161,12 @@ def compare(wanted: dict, dictionary, source: int, length: int, args) -> list[di
                 "encoder ms": 1000 * encoder if encoder else "",
                 "decoder ms": 1000 * (total - encoder) if encoder else "",
                 "x our beam 4": timings[REFERENCE].median / total,
-                "sentences / s": speeds[name][best],
-                "at batch": best,
-                "x its throughput": speeds[name][best] / max(speeds[REFERENCE].values()),
             }
         )
+        if speeds[name]:
+            best = max(speeds[name], key=speeds[name].get)
+            ratio = speeds[name][best] / max(speeds[REFERENCE].values())
+            rows[-1].update({"sentences / s": speeds[name][best], "at batch": best, "x its throughput": ratio})
     return rows
 
 
@@ -171,17 +183,18 @@ def _slower(speeds: dict) -> bool:
 def _timed(wanted: dict, sample: dict, length: int, rounds: int, args) -> tuple[dict, dict]:
     """Timings of one batch, and the median seconds of the encoder's part (None where it cannot be seen)."""
     encoding = {name: [] for name in wanted}
+    clock = time.process_time if args.processor_time else time.perf_counter
 
     def once(name):
         one = wanted[name]
         if one.encoder is None:
             return one.write(sample, length)
-        with stopwatch(one.encoder, args.device) as seconds:
+        with stopwatch(one.encoder, args.device, clock) as seconds:
             one.write(sample, length)
         encoding[name] += seconds
 
     label = f"batch of {len(sample['id'])}"
-    timings = interleave({n: partial(once, n) for n in wanted}, rounds, args.device, label, args.seconds)
+    timings = interleave({n: partial(once, n) for n in wanted}, rounds, args.device, label, args.seconds, clock)
     middle = {name: sorted(found[1:])[len(found[1:]) // 2] if found[1:] else None for name, found in encoding.items()}
     return timings, middle
 
@@ -194,10 +207,11 @@ def where_nar_does_not_pay(rows: list[dict]) -> list[dict]:
             same = (row["source"], row["output"]) == (nar["source"], nar["output"])
             if not same or "greedy" not in row["contestant"] and "beam" not in row["contestant"]:
                 continue
-            for where, gain in (
-                ("batch 1", row["ms, batch 1"] / nar["ms, batch 1"]),
-                (f"batches of {nar['at batch']} and {row['at batch']}", nar["sentences / s"] / row["sentences / s"]),
-            ):
+            gains = {"batch 1": row["ms, batch 1"] / nar["ms, batch 1"]}
+            if "at batch" in row:
+                batches = f"batches of {nar['at batch']} and {row['at batch']}"
+                gains[batches] = nar["sentences / s"] / row["sentences / s"]
+            for where, gain in gains.items():
                 if gain < 2:
                     setting = {"source": nar["source"], "output": nar["output"], "where": where}
                     losing.append({**setting, "peer": row["contestant"], "NAR's gain over it": gain})
@@ -243,7 +257,7 @@ def _draw(rows: list[dict], figure) -> None:
         place = [i + k * height for i in range(len(names))]
         label = f"{setting[0]} -> {setting[1]} tokens"
         left.barh(place, [found[name]["ms, batch 1"] for name in names], height, label=label)
-        right.barh(place, [found[name]["sentences / s"] for name in names], height, label=label)
+        right.barh(place, [found[name].get("sentences / s", 0) for name in names], height, label=label)
     left.set_yticks([i + 0.4 - height / 2 for i in range(len(names))], names, fontsize=8)
     left.invert_yaxis()
     left.set(xlabel="ms per sentence, batch 1", xscale="log")

@@ -110,6 +110,8 @@ def test_prescribed_acceptance_sets_the_passes(model, dictionary, kept):
         assert {len(h["tokens"]) for h in hypotheses} == {12}
         if "confident" in name:
             assert {h["passes"] for h in hypotheses} == {12 // kept}
+        if "look-ahead" in name:
+            assert {h["passes"] for h in hypotheses} == {{1: 12, 2: 7, 4: 4}[kept]}
         if "speculative" in name:
             # a pass that has nothing to verify writes one token; it follows every draft that was partly wrong
             assert {h["passes"] for h in hypotheses} == {{1: 12, 2: 8, 4: 4}[kept]}
@@ -178,8 +180,17 @@ def test_peers(tmp_path):
     pytest.importorskip("ctranslate2")
     record = run(tmp_path, "peers", "--without", "onnxruntime")
     rows = record["tables"]["7 source tokens, 5 output tokens"]
-    assert len(rows) == 13 and all(row["ms, batch 1"] > 0 for row in rows)
-    assert 0 < record["facts"]["share of time inside matrix products"] <= 1
+    assert len(rows) == 14 and all(row["ms, batch 1"] > 0 for row in rows)
+    for name in ("bang nar", "bang ar, greedy"):
+        assert 0 < record["facts"][f"{name}: share of time inside matrix products"] <= 1
+
+
+def test_processor_time_and_no_throughput(tmp_path):
+    options = ["--only", "bang nar", "--without", "ctranslate2", "--processor-time", "--batch-sizes"]
+    (rows, *_) = run(tmp_path, "peers", *options)["tables"].values()
+    assert all(row["ms, batch 1"] > row["encoder ms"] > 0 and "sentences / s" not in row for row in rows)
+    with pytest.raises(BangError, match="--processor-time needs --device cpu"):
+        run(tmp_path, "peers", "--processor-time", "--device", "cuda")
 
 
 @pytest.mark.slow
