@@ -46,7 +46,8 @@ class BeamSearch(SequenceGenerator):
             searched = {name: value for name, value in sample.items() if name != "id"}
         self._finished = []
         # of the one hypothesis of a greedy search a trace can tell more
-        tracing = [observer for observer in self.observers if observer.alternatives and self.beam_size == 1]
+        alone = self.beam_size == 1 and self.step_is_pass
+        tracing = [observer for observer in self.observers if observer.alternatives and alone]
         with Told(self, searched, [*tracing, *subscribed()]):
             results: List[List[Dict[str, Any]]] = super().generate(models, searched, **kwargs)
         for hypotheses in results:
@@ -75,8 +76,8 @@ class BeamSearch(SequenceGenerator):
 
 def _hypothesis(found: Dict[str, Any]) -> Hypothesis:
     tokens, scores = found["tokens"], found["positional_scores"]
-    proposed, kept = found.get("proposed", 0), found.get("kept", len(tokens))
-    return Hypothesis(tokens, scores, found["score"], passes=found["passes"], proposed=proposed, kept=kept)
+    known = {name: found[name] for name in ("proposed", "kept", "trace") if name in found}
+    return Hypothesis(tokens, scores, found["score"], passes=found["passes"], **{"kept": len(tokens), **known})
 
 
 @register_decoding(

@@ -15,6 +15,7 @@ from .autoregressive import SEARCH_OPTIONS, BeamSearch
 from .draft_size import DraftSize
 from .option_table import default, flag
 from .options import asks, build_block_generator, check_models
+from .readings import Reading, trace_of
 from .registry import LOOP_OPTIONS, GeneratorRequest, register_decoding
 from .session import ensemble_mean
 from .speculative import speculative
@@ -23,7 +24,6 @@ from .tree import Growth, Node, Tree, rounded, tree_rows
 
 # the loop of one greedy beam has these too
 _GREEDY_OPTIONS = {"beam", "nbest", *LOOP_OPTIONS}
-_ONLY_GREEDY = ("collapse_repeats", "print_trace", "trace_file")
 
 
 @register_decoding(
@@ -46,13 +46,13 @@ def speculative_search(request: GeneratorRequest) -> Any:
     ]
     if beams == 1 and not searching and not request.restricted:
         return build_block_generator(request, mode=partial(speculative, block_size=cfg.block_size))
-    for name in _ONLY_GREEDY:
-        if asks(name, getattr(cfg, name)):
-            why = f"{flag(searching[0])} is given" if searching else f"here it is {beams}"
-            raise BangError(f"{flag(name)} with --decoding speculative needs greedy search, --beam 1: {why}")
+    if cfg.collapse_repeats:
+        why = f"{flag(searching[0])} is given" if searching else f"here it is {beams}"
+        raise BangError(f"--collapse-repeats with --decoding speculative needs greedy search, --beam 1: {why}")
     check_models(request.decoding, cfg, request.models)
     generator = request.fairseq_search(partial(LookaheadSearch, width=cfg.draft_width, depth=cfg.block_size))
-    generator.observers += standard_observers(request.decoding.name)
+    generator.model.traces = bool(cfg.print_trace or cfg.trace_file)
+    generator.observers += standard_observers(request.decoding.name, cfg.print_trace, cfg.trace_file)
     return generator
 
 
@@ -86,6 +86,9 @@ class LookaheadSearch(BeamSearch):
         for hypotheses, tree in zip(results, reader.all_trees):
             for hypothesis in hypotheses:
                 hypothesis.update(passes=tree.passes, proposed=tree.read, kept=tree.asked)
+            if reader.readings and hypotheses:
+                tokens, chances = hypotheses[0]["tokens"].tolist(), hypotheses[0]["positional_scores"].exp().tolist()
+                hypotheses[0]["trace"] = trace_of(reader.readings[tree], tokens, chances, self.tgt_dict)
         self.model.reader = None
         return results
 
@@ -104,7 +107,10 @@ class LookaheadModel(EnsembleModel):
         size: how far it reads ahead.
         steps: of the search, in the batch that is being written.
         reader: of that batch; None if nothing is read ahead.
+        traces: whether best hypotheses have a ``trace`` of what was read for them.
     """
+
+    traces = False
 
     def __init__(self, models: List[Any], dictionary: Any, beams: int, width: Optional[int], depth: int):
         super().__init__(models)
@@ -119,6 +125,8 @@ class LookaheadModel(EnsembleModel):
         source, self.steps = net_input["src_tokens"], 0
         growth = self.size.start(len(source), source.is_cuda)
         self.reader = Reader(list(self.models), encoder_outs, growth, self.never) if growth else None
+        if self.reader and self.traces:
+            self.reader.readings = {tree: [] for tree in self.reader.trees}
         return self.reader or encoder_outs
 
     def reorder_encoder_out(self, encoder_outs: Any, new_order: Tensor) -> Any:
@@ -159,6 +167,7 @@ class Reader:
         trees: of the sentences that the search has not ended.
         all_trees: of all, in the order of the batch.
         passes: so far.
+        readings: of each tree, of all its passes; None if nobody wants to know.
     """
 
     def __init__(self, models: List[Any], encoder_outs: List[Dict[str, Any]], growth: Growth, never: Set[int]):
@@ -166,6 +175,7 @@ class Reader:
         sentences = encoder_outs[0]["encoder_out"][0].size(1)
         self.caches = [model.decoder.new_cache(sentences) for model in models]
         self.trees = self.all_trees = [Tree() for _ in range(sentences)]
+        self.readings: Optional[Dict[Tree, List[Reading]]] = None
         self.hidden = [m.decoder.embed_tokens.weight.new_empty(0, m.decoder.embed_tokens.embedding_dim) for m in models]
         self.beams = 1
         self.passes = 0
@@ -267,6 +277,8 @@ class Reader:
         row = len(self.hidden[0]) - len(rows.places)
         for tree, nodes in zip(trees, new):
             row = tree.add(nodes, row)
+            if self.readings:
+                self.readings[tree].append(Reading(nodes[0].depth, nodes))
 
     def _drop_dead_slots(self) -> None:
         """Give back slots as soon as more than half of them are of no use any more."""

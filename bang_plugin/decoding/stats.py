@@ -63,8 +63,8 @@ def _log(decoding: str, totals: Totals) -> None:
 class TraceRecorder(Observer):
     """Gives each hypothesis its ``trace``. For one generator at a time.
 
-    A trace is for every pass what ``trace_records`` says; of a search, which tells of no passes, it is its best
-    hypothesis, of which every pass wrote a token.
+    A trace is for every pass what ``trace_records`` says. A search tells of no passes: if it has left no trace itself,
+    as one that looks ahead does (``readings.trace_of``), it is its best hypothesis, of which every pass wrote a token.
 
     Args:
         alternatives: how many of the most probable tokens a record knows at each place.
@@ -88,7 +88,7 @@ class TraceRecorder(Observer):
             for row, trace in self._traces.items():
                 event.hypotheses[row][0].trace = trace
         else:
-            for best in (found[0] for found in event.hypotheses if found):
+            for best in (found[0] for found in event.hypotheses if found and not found[0].trace):
                 best.trace = _search_record(event.dictionary, best)
         self._sample, self._traces = None, {}
 
@@ -199,13 +199,17 @@ class TraceFile(_TraceWriter):
 
 
 def format_trace(number: int, trace: List[Dict[str, Any]]) -> List[str]:
-    """Lines ``R-number  pass  kept/proposed  tokens(probability)``; tokens behind the bar were not kept."""
+    """Lines ``R-number  pass  kept/proposed  tokens(probability)``; tokens behind the bar were not kept.
+
+    Of look-ahead they end with how many prefixes the pass read, and how many of these the search asked for.
+    """
     lines = []
     for step in trace:
         cells = [f"{t}({p:.2f})" for t, p in zip(step["tokens"], step["probabilities"])]
         kept, dropped = cells[: step["kept"]], cells[step["kept"] :]
         shown = " ".join(kept + ["|"] + dropped if dropped else kept)
-        lines.append(f"R-{number}\tpass {step['pass']}\t{step['kept']}/{len(cells)}\t{shown}")
+        read = f"\tread {step['read']} prefixes, {step['asked']} of them asked for" if "read" in step else ""
+        lines.append(f"R-{number}\tpass {step['pass']}\t{step['kept']}/{len(cells)}\t{shown}{read}")
     return lines
 
 

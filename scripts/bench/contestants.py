@@ -1,5 +1,6 @@
 """Who takes part in ``peers``: each writes a given number of tokens for every source of a batch."""
 
+import copy
 import os
 import tempfile
 from argparse import Namespace
@@ -127,15 +128,16 @@ class AgreeingTree(Tree):
         if there and self.answered < self.kept:
             self.answered += 1
             for key in keys:
-                self.nodes.setdefault(key, there[0])
+                if key not in self.nodes:
+                    self.nodes[key] = copy.copy(there[0])
+                    self.nodes[key].key, self.nodes[key].parent = key, self.nodes[key[:-4]]
             return super().find(keys)
         return None
 
     def grow(self, keys, growth, never):
-        """See ``Tree``; what the search asks for is read for it."""
+        """See ``Tree``; what the search asks for is read for it, although it may have been guessed."""
         self.answered = 1
-        for key in keys:
-            self.nodes.pop(key, None)
+        self.nodes = {name: node for name, node in self.nodes.items() if not name.startswith(tuple(keys))}
         return super().grow(keys, growth, never)
 
 

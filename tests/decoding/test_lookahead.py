@@ -9,8 +9,10 @@ from fairseq.data.data_utils import collate_tokens
 
 from bang_plugin.decoding import draft_size, lookahead
 from bang_plugin.decoding.loop import BlockGenerator
+from bang_plugin.decoding.stats import format_trace
 from bang_plugin.errors import BangError
 from bang_plugin.models.bang import BangModel, BangModelConfig
+from bang_plugin.serving.trace_page import read_trace
 from tests.conftest import build_task
 
 SIZES = {"embed_dim": 16, "ffn_embed_dim": 32, "layers": 1, "attention_heads": 2}
@@ -301,9 +303,48 @@ def test_what_hypotheses_tell(reference):
         assert all(h["passes"] == best["passes"] for h in hypotheses)
 
 
-@pytest.mark.parametrize("option", ["print_trace", "collapse_repeats"])
-def test_what_beams_have_no_meaning_for(reference, option):
-    task = build_task(reference.dictionary, decoding="speculative", **{option: True})
+@pytest.mark.parametrize("options", [{"beam": 4}, {"beam": 1, "temperature": 0.5}])
+def test_trace(reference, tmp_path, capsys, options):
+    """Of the best hypothesis: which pass wrote what, what had been guessed of it, and what was read."""
+    model, rows, words = random_model(reference, 2), sources(reference, 4), reference.dictionary
+    task = ahead(reference, trace_file=str(tmp_path / "t"), print_trace=True)
+    found, _ = search(task, model, rows, **options)
+    records = read_trace(tmp_path / "t")
+    shown, drafts = capsys.readouterr().out.splitlines(), []
+    for number, (record, (best, *_)) in enumerate(zip(records, found)):
+        steps = best["trace"]
+        assert [step["pass"] for step in steps] == list(range(1, best["passes"] + 1))
+        assert sum((step["tokens"] for step in steps), []) == [words[token] for token in best["tokens"]]
+        chances = sum((step["probabilities"] for step in steps), [])
+        assert chances == pytest.approx(best["positional_scores"].exp().tolist())
+        assert (sum(step["read"] for step in steps), sum(step["asked"] for step in steps)) == (
+            best["proposed"],
+            best["kept"],
+        )
+        for step in steps:
+            right = [guess == token for guess, token in zip(step["draft"], step["tokens"])]
+            assert len(step["draft"]) <= len(step["tokens"]) == step["kept"] and all(right[:-1])
+            drafts.append(right)
+        lines = [line for line in shown if line.startswith(f"R-{number}\t")]
+        assert lines == format_trace(number, steps) and lines[0].endswith("read 1 prefixes, 1 of them asked for")
+        assert record["trace"][-1]["draft"] == steps[-1]["draft"]
+    assert any(right and all(right) for right in drafts) and not all(all(right) for right in drafts)
+    plain, _ = search(ahead(reference), model, rows, **options)
+    assert_same(found, plain)
+    assert not any("trace" in best for best, *_ in plain)
+
+
+def test_trace_without_a_tree(reference, tmp_path, monkeypatch):
+    monkeypatch.setattr(draft_size.DraftSize, "start", lambda *_: None)
+    monkeypatch.setattr(draft_size.DraftSize, "stop", lambda *_: None)
+    task = build_task(reference.dictionary, decoding="speculative", trace_file=str(tmp_path / "t"))
+    ((best, *_),), _ = search(task, random_model(reference, 2), sources(reference, 1), beam=4)
+    (record,) = read_trace(tmp_path / "t")
+    assert [step["tokens"] for step in record["trace"]] == [[reference.dictionary[token]] for token in best["tokens"]]
+
+
+def test_what_beams_have_no_meaning_for(reference):
+    task = build_task(reference.dictionary, decoding="speculative", collapse_repeats=True)
     model, rows = random_model(reference, 2), sources(reference, 1)
     with pytest.raises(BangError, match="with --decoding speculative needs greedy search, --beam 1: here it is 5"):
         search(task, model, rows)

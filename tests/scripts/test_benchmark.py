@@ -112,6 +112,8 @@ def test_prescribed_acceptance_sets_the_passes(model, dictionary, kept):
             assert {h["passes"] for h in hypotheses} == {12 // kept}
         if "look-ahead" in name:
             assert {h["passes"] for h in hypotheses} == {{1: 12, 2: 7, 4: 4}[kept]}
+            (longer,) = one.write(models.sources(dictionary, 1, 9), 30)
+            assert len(longer[0]["tokens"]) == 30 and longer[0]["passes"] == {1: 30, 2: 16, 4: 9}[kept]
         if "speculative" in name:
             # a pass that has nothing to verify writes one token; it follows every draft that was partly wrong
             assert {h["passes"] for h in hypotheses} == {{1: 12, 2: 8, 4: 4}[kept]}
