@@ -54,16 +54,18 @@ class CrossAttention(nn.Module):
         Returns:
             ``(batch, rows, embed_dim)``.
         """
-        q = self._heads(self.q_proj(hidden.reshape(keys_values[0].size(0), -1, hidden.size(-1))))
-        out = fused_attention(q, *keys_values, source_mask, dropout_rate(self.dropout))
-        return self.out_proj(out.transpose(1, 2).flatten(2)).view_as(hidden)
+        sentences, (rows, _, dim) = keys_values[0].size(0), hidden.shape
+        x = hidden if rows == sentences else hidden.reshape(sentences, -1, dim)
+        out = fused_attention(self._heads(self.q_proj(x)), *keys_values, source_mask, dropout_rate(self.dropout))
+        out = self.out_proj(out.transpose(1, 2).flatten(2))
+        return out if rows == sentences else out.view_as(hidden)
 
     def pack(self, precision: str) -> None:
         """For inference: see ``packed_linear``."""
         pack_children(self, ["q_proj", "k_proj", "v_proj", "out_proj"], precision)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
 
 
 class BangDecoderLayer(nn.Module):
@@ -110,7 +112,8 @@ class BangDecoderLayer(nn.Module):
         Returns:
             ``(batch, rows - skip, embed_dim)``.
         """
-        x = self.self_attn_layer_norm(x[:, skip:] + self.dropout(self.ngram_self_attn(x, attend, cache, skip)))
+        attended = self.dropout(self.ngram_self_attn(x, attend, cache, skip))
+        x = self.self_attn_layer_norm((x[:, skip:] if skip else x) + attended)
         keys_values = memory if isinstance(memory, tuple) else self.encoder_attn.keys_values(memory)
         x = self.encoder_attn_layer_norm(x + self.dropout(self.encoder_attn(x, keys_values, source_mask)))
         h = self.activation_dropout(self.activation_fn(self.fc1(x)))

@@ -24,6 +24,12 @@ def _softmax(scores: Tensor, dropout: float, dtype: torch.dtype) -> Tensor:
     return F.dropout(F.softmax(scores, dim=-1, dtype=precise).to(dtype), dropout)
 
 
+def _scaled(q: Tensor) -> Tensor:
+    """As torch's kernels scale queries themselves."""
+    scaled: Tensor = q * q.size(-1) ** -0.5
+    return scaled
+
+
 def _hide(scores: Tensor, hidden: Tensor) -> Tensor:
     # finite, so that rows of padding (which see nothing) stay free of NaN
     return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
@@ -48,7 +54,7 @@ class Backend(Protocol):
         """Attend. All but FlexAttention may be asked for the last rows only: ``q`` and ``bias`` then hold just those.
 
         Args:
-            q: scaled queries, ``(batch, heads, rows, head_dim)``.
+            q: queries, ``(batch, heads, rows, head_dim)``.
             k: keys, ``(batch, heads, slots + chain_len, head_dim)``.
             v: values, of the same shape.
             bias: bias of each distance bucket for each query, ``(batch, heads, rows, num_buckets)``.
@@ -70,7 +76,7 @@ class DenseAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
         """See ``Backend``."""
         asked = slice(self.hidden.size(2) - q.size(2), None)
-        scores = _add_bias(q @ k.transpose(-1, -2), bias, self.buckets[:, asked])
+        scores = _add_bias(_scaled(q) @ k.transpose(-1, -2), bias, self.buckets[:, asked])
         return _softmax(_hide(scores, self.hidden[:, :, asked]), dropout, q.dtype) @ v
 
 
@@ -83,14 +89,16 @@ class FusedAttention:
     def __init__(self, streams: Streams, table: Tensor):
         seen = streams.visibility()
         buckets = relative_buckets(streams.positions, streams.key_positions, table)
-        self.hidden, self.buckets = ~seen.unsqueeze(1), buckets.unsqueeze(1)
+        self.hidden, self.buckets = (~seen).unsqueeze(1), buckets.unsqueeze(1)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
         """See ``Backend``."""
-        asked = slice(self.hidden.size(2) - q.size(2), None)
-        buckets = self.buckets[:, :, asked].expand(-1, q.size(1), -1, -1)
-        mask = _hide(bias.gather(-1, buckets), self.hidden[:, :, asked])
-        return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=1.0)
+        hidden, buckets = self.hidden, self.buckets
+        if q.size(2) < hidden.size(2):
+            asked = slice(hidden.size(2) - q.size(2), None)
+            hidden, buckets = hidden[:, :, asked], buckets[:, :, asked]
+        mask = _hide(bias.gather(-1, buckets.expand(-1, q.size(1), -1, -1)), hidden)
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout)
 
 
 class CompactAttention:
@@ -121,7 +129,7 @@ class CompactAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
         """See ``Backend``."""
         skipped, slots = self.hidden_prefix.size(2) - q.size(2), self.prefix_buckets.size(-1)
-        p = self.prefix_len - skipped
+        p, q = self.prefix_len - skipped, _scaled(q)
         scores = _add_bias(q @ k[:, :, :slots].transpose(-1, -2), bias, self.prefix_buckets[:, skipped:])
         scores = _hide(scores, self.hidden_prefix[:, :, skipped:])
         v_prefix = v[:, :, :slots]
@@ -173,7 +181,7 @@ class FlexAttention:
         def score(value: Tensor, b: Tensor, h: Tensor, row: Tensor, key: Tensor) -> Tensor:
             return value + bias[b, h, row, self.bucket(b, row, key)]
 
-        return self._kernel(q)(q, k, v, score_mod=score, block_mask=self.mask, scale=1.0)
+        return self._kernel(q)(_scaled(q), k, v, score_mod=score, block_mask=self.mask, scale=1.0)
 
     @classmethod
     def _kernel(cls, q: Tensor) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ committing them (masks, rejected drafts) land behind the committed ones and are 
 the next pass.
 """
 
+from collections.abc import Sequence
 from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -78,7 +79,7 @@ class DecodingCache:
         self.cross: List[Optional[Tuple[Tensor, Tensor]]] = [None] * layers
         # keys and values of all layers, (layers, batch, heads, capacity, head_dim): beams move in one step
         self._buffers = [positions.new_zeros(layers, batch_size, heads, 0, head_dim) for _ in range(2)]
-        self._views: List[Tensor] = []
+        self._views: Sequence[Tensor | Sequence[Tensor]] = ()
         self._ragged_slots: Optional[Tensor] = None
         self._sentences: Optional[Tensor] = None
         # lengths again, if they differ, where Python can look without waiting for a GPU
@@ -145,13 +146,15 @@ class DecodingCache:
         if more > 0:
             more = max(more + used, 16)
             self._buffers = [F.pad(buffer, (0, 0, 0, more)) for buffer in self._buffers]
-        self._views = [buffer.narrow(3, 0, used) for buffer in self._buffers]
+        views = [buffer.narrow(3, 0, used) for buffer in self._buffers]
+        # torch writes to no views that were made all at once where there are gradients
+        self._views = views if torch.is_grad_enabled() else [view.unbind(0) for view in views]
         self._ragged_slots, self._sentences = ragged_slots, sentences
 
     def layer(self, i: int) -> LayerCache:
         """What layer ``i`` sees in the pass that was planned last."""
-        keys, values = self._views
-        return LayerCache(keys.select(0, i), values.select(0, i), self._ragged_slots, self._sentences)
+        keys, values = (view[i] for view in self._views)
+        return LayerCache(keys, values, self._ragged_slots, self._sentences)
 
     def cross_of(self, i: int) -> Tuple[Tensor, Tensor]:
         """Cross-attention keys and values of layer ``i`` for the sentences of the pass that was planned last."""

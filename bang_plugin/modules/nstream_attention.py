@@ -76,7 +76,6 @@ class NStreamAttention(nn.Module):
         bias = bias.view(bsz, rows, self.num_buckets, self.num_heads).permute(0, 3, 1, 2)
         if skip:
             q, bias = q[:, :, skip:], bias[:, :, skip:]
-        q = q * self.head_dim**-0.5
         out = attend(q, k, v, bias, dropout_rate(self.dropout))
         return self.out_proj(out.transpose(1, 2).reshape(bsz, rows - skip, dim))
 

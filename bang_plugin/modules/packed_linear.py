@@ -6,6 +6,7 @@ call. Here they are rearranged once, by oneDNN (float32, bfloat16) or for 8-bit 
 
 import io
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -30,6 +31,12 @@ def available(precision: str = "float32") -> bool:
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     return precision == "float32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@lru_cache
+def _zeros(rows: int, size: int, dims: int, dtype: torch.dtype) -> Tensor:
+    """Never written to; ``dims`` dimensions."""
+    return torch.zeros(*[1] * (dims - 2), rows, size, dtype=dtype)
 
 
 class PackedLinear(nn.Module):
@@ -77,15 +84,17 @@ class PackedLinear(nn.Module):
         if self.precision == "bf16":
             x = x.to(torch.bfloat16)
         rows = x.numel() // x.size(-1)
-        if 0 < rows < FEWEST_ROWS and self.large:
-            padded = F.pad(x.reshape(rows, -1), (0, 0, 0, FEWEST_ROWS - rows))
-            return self._product(padded)[:rows].view(*x.shape[:-1], -1)
-        return self._product(x)
+        if not 0 < rows < FEWEST_ROWS or not self.large:
+            return self._product(x)
+        flat = x if x.dim() > 1 and x.size(-2) == rows else x.reshape(1, rows, -1)
+        filler = _zeros(FEWEST_ROWS - rows, flat.shape[-1], flat.dim(), flat.dtype)
+        out = self._product(torch.cat([flat, filler], dim=-2)).narrow(-2, 0, rows)
+        return out if flat is x else out.view(*x.shape[:-1], -1)
 
     def _product(self, x: Tensor) -> Tensor:
         # "none" is the exact one of the two algorithms for gelu
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
-        return out.float()
+        return out if self.precision == "float32" else out.float()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies are packed anew from the weights, since torch can copy or pickle neither of the layouts.
