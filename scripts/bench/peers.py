@@ -257,9 +257,11 @@ def _draw(rows: list[dict], figure) -> None:
         place = [i + k * height for i in range(len(names))]
         label = f"{setting[0]} -> {setting[1]} tokens"
         left.barh(place, [found[name]["ms, batch 1"] for name in names], height, label=label)
-        right.barh(place, [found[name].get("sentences / s", 0) for name in names], height, label=label)
+        if "sentences / s" in rows[0]:
+            right.barh(place, [found[name]["sentences / s"] for name in names], height, label=label)
     left.set_yticks([i + 0.4 - height / 2 for i in range(len(names))], names, fontsize=8)
     left.invert_yaxis()
     left.set(xlabel="ms per sentence, batch 1", xscale="log")
-    right.set(xlabel="sentences per second, best batch", xscale="log")
-    right.legend(fontsize=8, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    left.legend(fontsize=8, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    if "sentences / s" in rows[0]:
+        right.set(xlabel="sentences per second, best batch", xscale="log")
