@@ -148,7 +148,7 @@ def write(folder: Path) -> None:
     for task, kinds, measure in (
         ("spelling", ("from-start", "ar-first", "nar-alone"), "word_error_rate"),
         ("translation", ("from-start", "ar-first"), "bleu_4"),
-        ("pretraining", ("scratch", "pretrained", "pretrained-nar"), "rouge155_l"),
+        ("pretraining", ("scratch", "scratch-ar-first", "tenth", "nar-half"), "rouge155_l"),
     ):
         for name in kinds:
             for seed in (1, 2):

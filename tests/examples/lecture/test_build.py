@@ -3,6 +3,7 @@
 import csv
 import json
 import xml.etree.ElementTree as xml
+from statistics import fmean
 
 import pytest
 
@@ -183,6 +184,29 @@ def test_a_gap_is_closed_by_its_share():
     say = say_in("en")
     assert trade.worth(99, 1.2, say).startswith("no: less than 1.5") and trade.worth(80, 4, say).startswith("no: keeps")
     assert trade.worth(95, 4, say) == "yes"
+
+
+def test_pretraining_is_compared_with_the_training_from_scratch(some_recorded):
+    one = item("figure", 10)
+    gains = {gain.name: gain for gain in trade.gains_of(Found(one.records), say_in("en"))}
+    assert {
+        "pretraining: tenth",
+        "pretraining: nar-half",
+    } <= gains.keys() and "pretraining: scratch-ar-first" not in gains
+    kept = [json.loads(file.read_text())["scores"] for file in some_recorded.glob("trials/pretraining/scratch-s*.json")]
+    assert gains["pretraining: tenth"].before == fmean(scores["NAR"]["rouge155_l"] for scores in kept)
+    for file in some_recorded.glob("trials/pretraining/scratch-s*.json"):
+        file.unlink()
+    with pytest.raises(packages.BangError, match="trials/pretraining: no training named scratch, but"):
+        trade.gains_of(Found(one.records), say_in("en"))
+
+
+def test_a_record_without_samples_names_what_makes_them(some_recorded):
+    file = some_recorded / "long_texts.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "samples": []}))
+    steps = "python -m examples.long_texts score && python -m scripts.doc_tables --record outputs/long_texts"
+    with pytest.raises(packages.BangError, match=f"long_texts.json has no samples: {steps}"):
+        item("figure", 13).draw(Found(item("figure", 13).records), say_in("en"))
 
 
 def test_both_languages_are_complete():
