@@ -219,6 +219,7 @@ def generated() -> dict[str, str]:
         "export": exported(),
         "trials of spelling": trials("spelling", "word_error_rate"),
         "trials of translation": trials("translation", "bleu_4"),
+        "trials of pretraining": trials("pretraining", "rouge155_l"),
         **{f"results of {task}": results(task) for task in EXAMPLES if (RESULTS / f"{task}.json").exists()},
         "one client": measured("serve.json", "One client: ms for a text"),
         "many clients": measured("serve.json", "Many clients"),
