@@ -190,6 +190,27 @@ def results(task: str) -> str:
     return table(["run, decoding", *names, *SPEED.values(), *TRAINED.values()], rows)
 
 
+def controls(*tasks: str) -> str:
+    """What each control of the search brings, that ``scripts.controls`` recorded, tasks side by side.
+
+    A difference that chance may explain (corrected p of 0.05 or more) stands in brackets.
+    """
+    records = [json.loads((ROOT / "docs" / "results" / f"controls_{task}.json").read_text()) for task in tasks]
+    header = ["decoding", "control"]
+    for record in records:
+        header += [record["quality"].replace("_", " "), "difference", "passes"]
+    rows = []
+    for found in zip(*(record["rows"] for record in records), strict=True):
+        row = [found[0]["decoding"], found[0]["control"]]
+        for record, cells in zip(records, found):
+            difference = f"{cells['difference']:+.2f}" if cells["difference"] != "" else ""
+            if difference and cells["p"] >= 0.05:
+                difference = f"({difference})"
+            row += [f"{cells[record['quality']]:.2f}", difference, f"{cells['passes']:.2f}"]
+        rows.append(row)
+    return table(header, rows)
+
+
 def measured(file: str, title: str) -> str:
     """A table of a benchmark that is recorded in docs/results."""
     from bang_plugin.evaluation.tables import markdown_table
@@ -221,6 +242,7 @@ def generated() -> dict[str, str]:
         "trials of translation": trials("translation", "bleu_4"),
         "trials of pretraining": trials("pretraining", "rouge155_l"),
         **{f"results of {task}": results(task) for task in EXAMPLES if (RESULTS / f"{task}.json").exists()},
+        "controls": controls("spelling", "translation"),
         "one client": measured("serve.json", "One client: ms for a text"),
         "many clients": measured("serve.json", "Many clients"),
     }
