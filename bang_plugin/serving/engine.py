@@ -85,7 +85,7 @@ class Engine:
             max_len_b=args.max_len_b,
             min_len=args.min_len,
             same_length=search and bool(args.max_len_a or args.match_source_len),
-            sampling=search and bool(args.sampling),
+            sampling=bool(args.sampling),
         )
 
     def _named(self, error: BangError) -> Refused:

@@ -106,12 +106,13 @@ def test_the_length_limit(served):
     assert whole["finish_reason"] == "stop"
 
 
-def test_samples_follow_the_seed_and_none_but_it(served):
-    ask = {"prompt": "a b c d e f g", "sampling": True, "temperature": 3.0, "beam": 1}
+@pytest.mark.parametrize("decoding", [{"beam": 1}, {"decoding": "nar"}, {"decoding": "semi_nar", "block_size": 2}])
+def test_samples_follow_the_seed_and_none_but_it(served, decoding):
+    ask = {"prompt": "a b c d e f g", "sampling": True, "temperature": 3.0, **decoding}
     drawn = [texts(served.post(seed=seed, **ask)) for seed in (1, 2, 3, 1, 2, 3)]
     assert drawn[:3] == drawn[3:] and len({text for [text] in drawn}) > 1
     cold = texts(served.post(**{**ask, "temperature": 0}))
-    assert cold == texts(served.post(prompt=ask["prompt"], beam=1))
+    assert cold == texts(served.post(prompt=ask["prompt"], **decoding))
 
 
 def test_a_whole_answer_may_hold_its_trace(served):
