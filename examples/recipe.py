@@ -238,14 +238,13 @@ DIAL = (
 )
 
 
-def two_core_decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:
+def two_core_decodings(longest: int) -> dict[str, Flags]:
     """Every setting of `two_core_modes`: blocks and tolerances of several sizes, candidates, fairseq's refinements.
 
     Args:
         longest: most tokens that are written; fairseq's parallel models know no such limit.
-        collapse: see `decodings`.
     """
-    known = decodings(longest, collapse)
+    known = decodings(longest)
     refine = {"--print-step": True, "--beam": 1}
     return {
         "ar": known["ar"],

@@ -43,8 +43,7 @@ RECIPE = Recipe(
     corpora={"multi30k": MULTI30K},
     training={**TWO_CORES, "--max-target-positions": 160},  # German takes more pieces
     modes=two_core_modes(updates=6000),
-    # docs/decoding.md: a weak model repeats itself, and collapsed its sentences lose half of their words
-    decodings=two_core_decodings(longest=128, collapse=False),
+    decodings=two_core_decodings(longest=128),
     metrics={"bleu": ("bleu_4",), "chrf": ("chrf",)},
     references_as_written=True,
     pieces=8000,
