@@ -95,8 +95,6 @@ def test_long_sources(toy_data, toy_checkpoint, decoding):
     "option",
     [
         ["--prefix-size", 1],
-        ["--no-repeat-ngram-size", 2],
-        ["--nbest", 2],
         ["--diverse-beam-groups", 2],
         ["--match-source-len"],
         ["--print-alignment"],

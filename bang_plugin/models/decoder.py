@@ -65,7 +65,7 @@ class CrossAttention(nn.Module):
         pack_children(self, ["q_proj", "k_proj", "v_proj", "out_proj"], precision)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
+        return x.unflatten(2, (self.num_heads, x.size(2) // self.num_heads)).transpose(1, 2)
 
 
 class BangDecoderLayer(nn.Module):

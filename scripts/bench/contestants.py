@@ -100,8 +100,8 @@ def scripted_speculative(session, state, kept: int, block_size: int):
     choose = state.choose
     plain = state.eos + 2
 
-    def scripted_choice(logits, normaliser, index=None):
-        tokens, scores = choose(logits, normaliser, index)
+    def scripted_choice(logits, normaliser, index=None, drafted=None):
+        tokens, scores = choose(logits, normaliser, index, drafted)
         ends = tokens == state.eos
         checks = tokens.size(1) - block_size
         tokens = torch.full_like(tokens, plain)

@@ -29,7 +29,6 @@ PACKAGE = Path(bang_plugin.__file__).parent
 LEGAL = {  # a GPU allows these, or they are for several processes, which are not tried here
     # indices of a GPU tensor, sent there at each use: test_waits.py would notice
     ("cache", "torch.arange(rows.size(0), device=rows.device)"),
-    ("candidates", "torch.arange(len(best), device=best.device)"),
     # the mask is where the tensor lies that it is read from
     (
         "attention_backends",
