@@ -114,6 +114,15 @@ def read_lines(path: Path) -> list[str]:
         return [line.rstrip("\r\n") for line in lines]
 
 
+def numbers(logged: dict) -> dict[str, float]:
+    """What of a line of fairseq's JSON log is a number; fairseq writes them as texts."""
+    found = {}
+    for name, value in logged.items():
+        with contextlib.suppress(TypeError, ValueError):
+            found[name] = float(value)
+    return found
+
+
 def arguments_for_fairseq(arguments: list[str]) -> tuple[list[str], list[str]]:
     """A command line in what stands before ``--`` and what follows it, which is fairseq's."""
     if "--" not in arguments:

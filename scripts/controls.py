@@ -8,9 +8,6 @@ rows).
 """
 
 import argparse
-import json
-import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -18,11 +15,10 @@ import torch
 from tqdm import tqdm
 
 from bang_plugin.evaluation import METRICS, Number, Options, count
-from bang_plugin.evaluation.files import read_references, write_whole
+from bang_plugin.evaluation.files import read_references
 from bang_plugin.evaluation.significance import Bootstrap, correct, paired_test
 from bang_plugin.evaluation.tables import print_table
-from scripts.bench.machine import describe
-from scripts.measure import Mode, Workbench, warnings_only
+from scripts.measure import Mode, Workbench, warnings_only, write_record
 
 REPEATS = {f"no {n}-gram twice": {"no_repeat_ngram_size": n} for n in (1, 2, 3)}
 SAMPLES = {"samples, top-p 0.9": {"sampling": True, "sampling_topp": 0.9}}
@@ -91,19 +87,7 @@ def run(args) -> None:
     warnings_only()
     rows, sentences = measure(args)
     print_table(rows)
-    record = {
-        "title": args.title,
-        "quality": list(rows[0])[2],
-        "command": shlex.join(["python", "-m", "scripts.controls", *sys.argv[1:]]),
-        "remarks": args.remarks,
-        "seed": args.seed,
-        "sentences": sentences,
-        "machine": describe(),
-        "minutes": round((time.time() - started) / 60, 1),
-        "rows": rows,
-    }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(args.output, lambda part: part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n"))
+    write_record(args, "scripts.controls", started, sentences, list(rows[0])[2], rows)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,8 +10,6 @@ time, all settings in turn, so that other work on the machine does not count.
 
 import argparse
 import json
-import shlex
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -22,8 +20,7 @@ from tqdm import tqdm
 from bang_plugin.evaluation import METRICS, evaluate
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.tables import print_table
-from scripts.bench.machine import describe
-from scripts.measure import Mode, Workbench, spread, warnings_only
+from scripts.measure import Mode, Workbench, spread, warnings_only, write_record
 
 GREEDY = "greedy AR"
 COSTS = {"passes": "decoder passes per sentence", "ms": "ms per sentence, batch 1, processor time"}
@@ -84,20 +81,7 @@ def run(args) -> None:
     references = [line.split("\t") for line in args.references.read_text(encoding="utf-8").splitlines()][: bench.size]
     rows = measure(bench, modes(args), references, args)
     print_table(rows)
-    record = {
-        "title": args.title,
-        "quality": list(rows[0])[1],
-        "command": shlex.join(["python", "-m", "scripts.dial", *sys.argv[1:]]),
-        "remarks": args.remarks,
-        "seed": args.seed,
-        "sentences": bench.size,
-        "timed": args.alone,
-        "machine": describe(),
-        "minutes": round((time.time() - started) / 60, 1),
-        "rows": rows,
-    }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(args.output, lambda part: part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n"))
+    write_record(args, "scripts.dial", started, bench.size, list(rows[0])[1], rows, timed=args.alone)
 
 
 def family(row: dict) -> str:

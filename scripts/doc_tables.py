@@ -16,9 +16,9 @@ import shutil
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from statistics import fmean
 
 from bang_plugin.errors import BangError
+from examples.lecture import forms
 from scripts.results import DETAILS, SPEED, TRAINED, TRAINING
 
 ROOT = Path(__file__).parents[1]
@@ -151,21 +151,13 @@ def exported() -> str:
 
 def trials(task: str, metric: str) -> str:
     """Trainings that ``scripts.trial`` recorded: a score of each decoding, the mean over seeds and half their range."""
-    found: dict[str, list[dict]] = {}
-    for file in sorted((RESULTS / "trials" / task).glob("*.json")):
-        run = json.loads(file.read_text())
-        found.setdefault(run["name"], []).append(run)
-    names = list(dict.fromkeys(name for runs in found.values() for run in runs for name in run["scores"]))
-
-    def cell(runs: list[dict], decoding: str) -> str:
-        values = [run["scores"][decoding][metric] for run in runs if decoding in run["scores"]]
-        spread = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
-        return f"{fmean(values):.1f}{spread}" if values else ""
-
-    rows = []
-    for name, runs in found.items():
-        minutes = f"{fmean(run['minutes'] for run in runs):.1f}"
-        rows.append([f"`{name}`", str(len(runs)), minutes, *(cell(runs, decoding) for decoding in names)])
+    files = sorted((RESULTS / "trials" / task).glob("*.json"))
+    kinds = forms.trials([json.loads(file.read_text()) for file in files]).values()
+    names = list(dict.fromkeys(name for kind in kinds for name in kind.scores))
+    rows = [
+        [f"`{kind.name}`", str(len(kind.seeds)), f"{kind.minutes:.1f}", *(kind.shown(name, metric) for name in names)]
+        for kind in kinds
+    ]
     return table(["training", "seeds", "CPU minutes", *names], rows)
 
 

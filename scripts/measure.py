@@ -2,7 +2,10 @@
 
 import contextlib
 import copy
+import json
 import logging
+import shlex
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -15,9 +18,10 @@ from fairseq import checkpoint_utils, utils
 from tqdm import tqdm
 
 from bang_plugin.commands import tokenise
+from bang_plugin.evaluation.files import write_whole
 from bang_plugin.models.bang import BangModel
 from bang_plugin.models.inference import pack_for_inference
-from scripts.bench.machine import synchronize
+from scripts.bench.machine import describe, synchronize
 
 
 def warnings_only() -> None:
@@ -143,6 +147,33 @@ class Workbench:
 
     def passes(self) -> int:
         return self.models[0].decoder.num_passes
+
+
+def write_record(
+    args: Namespace, script: str, started: float, sentences: int, quality: str, rows: list[dict], **more
+) -> None:
+    """Keep a script's rows in ``args.output``, with what tells where they come from.
+
+    Args:
+        script: its name as a module.
+        started: when it began, by ``time.time``.
+        quality: name of the number that the rows are compared by.
+        more: what else to keep.
+    """
+    record = {
+        "title": args.title,
+        "quality": quality,
+        "command": shlex.join(["python", "-m", script, *sys.argv[1:]]),
+        "remarks": args.remarks,
+        "seed": args.seed,
+        "sentences": sentences,
+        **more,
+        "machine": describe(),
+        "minutes": round((time.time() - started) / 60, 1),
+        "rows": rows,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(args.output, lambda part: part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n"))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from scripts.demo import TRAINING
 
 from ..recipe import AR_SHARE, option_list
 from ..training_strategies import RECIPE
-from ..workspace import fairseq, read_lines, write_text
+from ..workspace import fairseq, numbers, read_lines, write_text
 from . import discussion
 from .records import FOLDER, RECORDS
 
@@ -140,13 +140,5 @@ def logged(data: Path, options: list[str]) -> dict:
         log = Path(folder) / "log"
         fairseq("train", data, "--task", "bang", "--cpu", *progress, *options, output=log)
         lines = [json.loads(line[line.index("{") :]) for line in read_lines(log) if '"num_updates"' in line]
-    rows = [{key: float(value) for key, value in line.items() if _number(value)} for line in lines]
+    rows = list(map(numbers, lines))
     return {"options": " ".join(options), "log": [row for row in rows if "lr" in row]}
-
-
-def _number(value) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from examples.workspace import numbers
+
 STREAMS = {"ar": "-", "nar": "--"}
 
 
@@ -14,17 +16,9 @@ def validations(log: Path) -> list[dict]:
     found = {}
     for line in log.read_text(encoding="utf-8").splitlines():
         if line.startswith("{") and '"valid_num_updates"' in line:
-            row = {key: float(value) for key, value in json.loads(line).items() if _is_number(value)}
+            row = numbers(json.loads(line))
             found[row["valid_num_updates"]] = row
     return [found[update] for update in sorted(found)]
-
-
-def _is_number(value) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def plot(logs: dict[str, Path], path: Path) -> None:
