@@ -17,6 +17,7 @@ waits hidden inside kernels, TorchScript and C++ asking for a device.
 import collections
 import contextlib
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -106,6 +107,13 @@ class Tags:
                 self.limit = 10000 + 2 * len(self.held)
 
 
+class Inside(threading.local):
+    """Where each call that Python is in makes new tensors. A thread that loads data makes its own on the CPU meanwhile."""
+
+    def __init__(self):
+        self.calls = [None]
+
+
 class Dispatch(TorchDispatchMode):
     def __init__(self, gpu):
         super().__init__()
@@ -120,8 +128,8 @@ class Dispatch(TorchDispatchMode):
         if mixed:
             self.check(space, name, args, kwargs, inputs)
         if any(a.name == "device" for a in schema.arguments):
-            if gpu.inside[-1] is not None:  # what the call from Python said, or else where its tensors are
-                here = gpu.inside[-1]
+            if gpu.inside.calls[-1] is not None:  # what the call from Python said, or else where its tensors are
+                here = gpu.inside.calls[-1]
             if kwargs.get("device") is not None and kwargs["device"].type == "cuda":
                 kwargs["device"], here = CPU, True
         if here and any(isinstance(value, torch._C.Generator) for _, value in given):
@@ -217,7 +225,7 @@ class PretendGPU:
     """Attributes: faults (message, line), waits Counter of (kind, line), kernels Counter of (operation, dtype)."""
 
     def __init__(self, stop=True, product=str(Path(bang_plugin.__file__).parent)):
-        self.tags, self.inside, self.stop, self.product = Tags(), [None], stop, product
+        self.tags, self.inside, self.stop, self.product = Tags(), Inside(), stop, product
         self.faults = []
         self.reset()
 
@@ -226,11 +234,11 @@ class PretendGPU:
 
     @contextlib.contextmanager
     def bracket(self, here):
-        self.inside.append(here)
+        self.inside.calls.append(here)
         try:
             yield
         finally:
-            self.inside.pop()
+            self.inside.calls.pop()
 
     def line(self):
         """The innermost line outside torch; if that is not the product's, also the product's line that led there."""

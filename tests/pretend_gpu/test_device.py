@@ -1,6 +1,7 @@
 """The pretended GPU has the behaviour that CUDA is known to have."""
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -418,3 +419,25 @@ def test_empty_copies_do_not_wait(g):
     torch.zeros(0).cuda()
     x[[]] = 0.0
     assert sum(g.waits.values()) <= 1
+
+
+def test_threads_that_load_data_do_not_disturb_backward(g):
+    loads, done = threading.Event(), threading.Event()
+
+    def load():
+        with g.bracket(False):  # as torch.tensor does
+            loads.set()
+            done.wait(10)
+
+    def meanwhile(grad):
+        loader.start()
+        loads.wait(10)
+
+    loader = threading.Thread(target=load)
+    x = C(4, 3).requires_grad_()
+    rows = x.index_select(0, L(0, 2))
+    rows.register_hook(meanwhile)
+    rows.sum().backward()
+    done.set()
+    loader.join()
+    assert on(x.grad)
