@@ -121,7 +121,7 @@ TWO_CORES = {
     "--optimizer": "torch_adamw",
     "--adam-betas": "(0.9, 0.98)",
     "--clip-norm": 1.0,
-    "--lr": 1e-3,
+    "--lr": 2e-3,
     "--lr-scheduler": "polynomial_decay",
     "--warmup-updates": 400,
     "--max-tokens": 1500,
