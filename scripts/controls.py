@@ -9,16 +9,15 @@ rows).
 
 import argparse
 import time
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from bang_plugin.evaluation import METRICS, Number, Options, count
+from bang_plugin.evaluation import Number, Options, count
 from bang_plugin.evaluation.files import read_references
 from bang_plugin.evaluation.significance import Bootstrap, correct, paired_test
 from bang_plugin.evaluation.tables import print_table
-from scripts.measure import Mode, Workbench, warnings_only, write_record
+from scripts.measure import Mode, Workbench, add_judging_options, warnings_only, write_record
 
 REPEATS = {f"no {n}-gram twice": {"no_repeat_ngram_size": n} for n in (1, 2, 3)}
 SAMPLES = {"samples, top-p 0.9": {"sampling": True, "sampling_topp": 0.9}}
@@ -92,21 +91,8 @@ def run(args) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path, help="folder that fairseq-preprocess wrote")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--references", type=Path, required=True, help="a line per sentence, several separated by tabs")
-    parser.add_argument("--metric", choices=METRICS, default="bleu")
-    parser.add_argument("--sentencepiece-model", type=Path, help="joins the pieces of the output")
-    parser.add_argument("--title", default="")
-    parser.add_argument("--remarks", default="", help="what else to record: how the model was trained")
-    parser.add_argument("--sentences", type=int, help="only the first so many")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--candidates", type=int, default=5)
-    parser.add_argument("--max-len-a", type=float, default=0.0)
-    parser.add_argument("--max-len-b", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, required=True, help="JSON")
+    add_judging_options(parser)
+    parser.add_argument("--candidates", type=int, default=5, help="of NAR")
     run(parser.parse_args(arguments))
 
 

@@ -17,10 +17,10 @@ from statistics import median
 import torch
 from tqdm import tqdm
 
-from bang_plugin.evaluation import METRICS, evaluate
+from bang_plugin.evaluation import evaluate
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.evaluation.tables import print_table
-from scripts.measure import Mode, Workbench, spread, warnings_only, write_record
+from scripts.measure import Mode, Workbench, add_judging_options, spread, warnings_only, write_record
 
 GREEDY = "greedy AR"
 COSTS = {"passes": "decoder passes per sentence", "ms": "ms per sentence, batch 1, processor time"}
@@ -77,7 +77,7 @@ def run(args) -> None:
     started = time.time()
     warnings_only()
     torch.manual_seed(args.seed)
-    bench = Workbench(str(args.checkpoint), str(args.data), "test", args.sentences)
+    bench = Workbench(str(args.checkpoint), str(args.data), args.split, args.sentences)
     references = [line.split("\t") for line in args.references.read_text(encoding="utf-8").splitlines()][: bench.size]
     rows = measure(bench, modes(args), references, args)
     print_table(rows)
@@ -127,24 +127,12 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = main.add_subparsers(dest="step", required=True)
     step = steps.add_parser("measure", help="write the test sentences with every setting")
-    step.add_argument("checkpoint", type=Path)
-    step.add_argument("data", type=Path, help="folder that fairseq-preprocess wrote")
-    step.add_argument("--references", type=Path, required=True, help="a line per sentence, several separated by tabs")
-    step.add_argument("--metric", choices=METRICS, default="bleu")
-    step.add_argument("--sentencepiece-model", type=Path, help="joins the pieces of the output")
-    step.add_argument("--title", default="", help="of the plot")
-    step.add_argument("--remarks", default="", help="what else to record: how the model was trained")
-    step.add_argument("--sentences", type=int, help="only the first so many")
+    add_judging_options(step)
     step.add_argument("--alone", type=int, default=100, help="about so many sentences are timed")
-    step.add_argument("--batch-size", type=int, default=64, help="for passes and quality")
     step.add_argument("--block-sizes", type=int, nargs="+", default=[4, 6])
     step.add_argument("--whole-blocks", type=int, nargs="+", default=[2, 3, 4, 6], help="block sizes of semi-NAR")
     step.add_argument("--tolerance", type=float, nargs="+", default=[0, 0.5, 1, 1.5, 2, 3])
     step.add_argument("--confidence", type=float, nargs="+", default=[0.3, 0.5, 0.7, 0.9])
-    step.add_argument("--seed", type=int, default=1)
-    step.add_argument("--max-len-a", type=float, default=0.0)
-    step.add_argument("--max-len-b", type=int, default=40)
-    step.add_argument("--output", type=Path, required=True, help="JSON")
     step.set_defaults(run=run)
     step = steps.add_parser("plot", help="draw recorded runs")
     step.add_argument("records", type=Path, nargs="+", help="JSON files, one for each task")

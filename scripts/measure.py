@@ -7,7 +7,7 @@ import logging
 import shlex
 import sys
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from fairseq import checkpoint_utils, utils
 from tqdm import tqdm
 
 from bang_plugin.commands import tokenise
+from bang_plugin.evaluation import METRICS
 from bang_plugin.evaluation.files import write_whole
 from bang_plugin.models.bang import BangModel
 from bang_plugin.models.inference import pack_for_inference
@@ -147,6 +148,24 @@ class Workbench:
 
     def passes(self) -> int:
         return self.models[0].decoder.num_passes
+
+
+def add_judging_options(parser: ArgumentParser) -> None:
+    """Options of scripts that judge what a checkpoint writes of a data set, and record it by `write_record`."""
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("data", type=Path, help="folder that fairseq-preprocess wrote")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--references", type=Path, required=True, help="a line per sentence, several separated by tabs")
+    parser.add_argument("--metric", choices=METRICS, default="bleu")
+    parser.add_argument("--sentencepiece-model", type=Path, help="joins the pieces of the output")
+    parser.add_argument("--title", default="", help="of the record, and of its plot")
+    parser.add_argument("--remarks", default="", help="what else to record: how the model was trained")
+    parser.add_argument("--sentences", type=int, help="only the first so many")
+    parser.add_argument("--batch-size", type=int, default=64, help="for passes and quality")
+    parser.add_argument("--max-len-a", type=float, default=0.0)
+    parser.add_argument("--max-len-b", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help="JSON")
 
 
 def write_record(

@@ -5,6 +5,7 @@ from fairseq.data import Dictionary
 
 from bang_plugin.data.span_masking import SpanMasking, SpanMaskingDataset
 
+from ...training_strategies import RECIPE
 from ..records import ROOT
 from ..registry import figure
 from ..svg import CHAIN, KEPT, PLAIN
@@ -111,12 +112,13 @@ def optimisation(found, say):
     columns = [
         ("lr", ("joint", "inverse_sqrt", "cosine", "constant"), say("learning rate", "学习率")),
         ("gnorm", ("joint", "no_clipping", "clip_0.1"), say("gradient norm before clipping", "裁剪前梯度范数")),
-        ("clip", ("joint", "no_clipping", "clip_0.1"), say("updates clipped (%)", "被裁剪的更新 (%)")),
+        ("kept", ("joint", "clip_0.1"), say("share of the gradient that is kept (%)", "保留的梯度比例 (%)")),
     ]
     for axes, (key, chosen, title) in zip(grid, columns):
         for name in chosen:
-            rows = [row for row in runs[name]["log"] if key in row]  # nothing of clipping where nothing is clipped
-            axes.plot([row["num_updates"] for row in rows], [row[key] for row in rows], label=names[name])
+            limit = float({**RECIPE.training, **RECIPE.modes[name].options}["--clip-norm"])
+            log = [{**row, "kept": 100 * min(1, limit / row["gnorm"])} for row in runs[name]["log"]]
+            axes.plot([row["num_updates"] for row in log], [row[key] for row in log], label=names[name])
         axes.set(xlabel=say("update", "更新步"), title=title)
         axes.legend(fontsize=8)
     return drawn
