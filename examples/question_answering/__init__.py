@@ -14,7 +14,12 @@ RECIPE = Recipe(
     title="The answer from a question and a passage on two Debian packages.",
     source=SOURCE,
     raw=RAW,
-    training={**TWO_CORES, "--max-source-positions": PASSAGE + 2, "--max-target-positions": LONGEST},
+    training={
+        **TWO_CORES,
+        "--max-source-positions": PASSAGE + 2,
+        "--max-target-positions": LONGEST,
+        "--max-tokens": 4000,  # some 30 questions: a batch is counted by its longer side, the passages
+    },
     modes=two_core_modes(updates=6000),
     decodings=two_core_decodings(longest=LONGEST),
     metrics={"em": ("em",), "f1": ("f1",)},

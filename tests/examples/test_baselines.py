@@ -92,10 +92,10 @@ def test_every_training_has_the_updates_that_fit_into_the_minutes(tmp_path, monk
     _, asked = planned(monkeypatch, tmp_path, recipe, "--minutes", "2", "--mode", "lead", "cmlm", "all")
     trial, cmlm, other_trial, every = asked  # what needs no model has none
     assert "--max-update 100" in trial and "--no-save" in trial and "--arch cmlm_transformer" in trial
-    assert "--ar-updates 40" in other_trial
+    assert "--ar-updates 60" in other_trial
     for options in (cmlm, every):
         assert "--max-update 300 --total-num-update 300" in options and "--no-save" not in options
-    assert "--ar-updates 120" in every
+    assert "--ar-updates 180" in every
     with pytest.raises(SystemExit):
         planned(monkeypatch, tmp_path, recipe, "--minutes", "2", "--updates", "3")
 

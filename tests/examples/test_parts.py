@@ -154,7 +154,7 @@ def test_one_checkpoint_for_all_begins_with_ar(module):
         return int(given[given.index("--ar-updates") + 1]) if "--ar-updates" in given else None
 
     assert ar_updates("all", "--gpus", "1") >= 1000
-    assert ar_updates("all", "--gpus", "1", "--updates", "500") == 200  # a trial has both phases too
+    assert ar_updates("all", "--gpus", "1", "--updates", "500") == 300  # a trial has both phases too
     assert ar_updates("ar") is None and ar_updates("nar", "--updates", "500") is None
 
 
