@@ -41,7 +41,9 @@ def record(folder: Path) -> None:
         content = {"runs": json.loads((folder / "scores.json").read_text()), "trainings": trainings}
         if (folder / DETAILS).exists():
             content |= json.loads((folder / DETAILS).read_text(encoding="utf-8"))
-        text = json.dumps(content, indent=1, ensure_ascii=False)
+        # commands as whoever repeats them would type them, wherever it was that they ran
+        text = json.dumps(content, indent=1, ensure_ascii=False).replace(str(folder), f"outputs/{folder.name}")
+        text = text.replace(f"{ROOT}/", "")
         (RESULTS / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
         shutil.copyfile(folder / "samples.md", ROOT / "examples" / folder.name / "samples.md")
     else:
@@ -232,6 +234,7 @@ def generated() -> dict[str, str]:
         "export": exported(),
         "trials of spelling": trials("spelling", "word_error_rate"),
         "trials of translation": trials("translation", "bleu_4"),
+        "trials of shares": trials("shares", "bleu_4"),
         "trials of pretraining": trials("pretraining", "rouge155_l"),
         **{f"results of {task}": results(task) for task in EXAMPLES if (RESULTS / f"{task}.json").exists()},
         "controls": controls("spelling", "translation"),

@@ -68,13 +68,15 @@ def test_record_of_an_example(tmp_path, monkeypatch):
     run |= {"speed": {"passes": 1.5}, "training": {"minutes": 20.0, "updates": 2000}}
     (tmp_path / "translation" / "scores.json").write_text(json.dumps([run]))
     (tmp_path / "translation" / "samples.md").write_text("in words")
-    (tmp_path / "translation" / "models" / "all" / "training.json").write_text('{"command": "fairseq-train"}')
+    (tmp_path / "translation" / "models" / "all" / "training.json").write_text(
+        json.dumps({"command": f"fairseq-train {tmp_path}/translation/bin"})
+    )
     monkeypatch.setattr(doc_tables, "ROOT", tmp_path)
     monkeypatch.setattr(doc_tables, "RESULTS", tmp_path / "docs" / "results")
     doc_tables.record(tmp_path / "translation")
     assert "| all, nar | 12.3 ± 1.0 |  |  |  |  | 1.50 | 20.00 | 2000 |" in doc_tables.results("translation")
     kept = json.loads((tmp_path / "docs" / "results" / "translation.json").read_text())
-    assert kept["trainings"] == {"all": {"command": "fairseq-train"}} and "samples" not in kept
+    assert kept["trainings"] == {"all": {"command": "fairseq-train outputs/translation/bin"}} and "samples" not in kept
     (tmp_path / "translation" / "details.json").write_text('{"date": "2026-12-01", "samples": ["ä"]}')
     doc_tables.record(tmp_path / "translation")
     assert json.loads((tmp_path / "docs" / "results" / "translation.json").read_text())["samples"] == ["ä"]

@@ -108,7 +108,7 @@ class Tags:
 
 
 class Inside(threading.local):
-    """Where each call that Python is in makes new tensors. A thread that loads data makes its own on the CPU meanwhile."""
+    """Where each call that Python is in makes new tensors, by thread: one that loads data makes its own on the CPU."""
 
     def __init__(self):
         self.calls = [None]
