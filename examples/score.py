@@ -47,7 +47,7 @@ def score(recipe: Recipe, work: Workspace, args) -> None:
     column = "overall" if first and first.overall else next(iter(first.names.values() if first else runs[0].scores))
     write_whole(work.folder / "scores.png", partial(plot, rows, column, recipe.title))
     chosen = samples(sources, expected, written)
-    write_text(work.folder / "samples.md", side_by_side(chosen))
+    write_text(work.folder / "samples.md", side_by_side(recipe.name, chosen))
     told = recipe.report(work, runs) if recipe.report else None
     # what a record has beside the scores, see scripts.doc_tables
     known = {"date": date.today().isoformat(), "machine": describe(), "sentences": len(sources)}
@@ -111,9 +111,9 @@ def samples(sources: list[str], expected: list[list[str]], written: list[Path]) 
     ]
 
 
-def side_by_side(chosen: list[dict]) -> str:
+def side_by_side(name: str, chosen: list[dict]) -> str:
     """Samples as Markdown, a table for each sentence."""
-    parts = []
+    parts = [f"# {name.replace('_', ' ').capitalize()}, in words\n"]
     for sample in chosen:
         rows = [("source", sample["source"]), *(("reference", text) for text in sample["references"])]
         rows += sample["outputs"].items()

@@ -21,7 +21,8 @@ def on_files(files: Files, config) -> Files:
     _pages.clear()
     _pages.update({f"docs/{file.src_uri}": file.src_uri for file in files})
     files.remove(files.get_file_from_path("demo.md"))  # a table by itself, which others show
-    for source in (Path("README.md"), Path("CHANGELOG.md"), *sorted(Path("examples").glob("**/README.md"))):
+    examples = [file for name in ("README.md", "samples.md") for file in Path("examples").glob(f"**/{name}")]
+    for source in (Path("README.md"), Path("CHANGELOG.md"), *sorted(examples)):
         page = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}.get(str(source), source.as_posix())
         _pages[source.as_posix()] = page
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))

@@ -60,8 +60,7 @@ RECORDS = {
     "export": Record("export.json", "python -m scripts.benchmark export demo demo/data --folder outputs", SPELLING),
     "memory": Record(
         "memory.json",
-        "python -m scripts.benchmark memory && "
-        "cp outputs/benchmark_memory.json docs/results/memory.json",
+        "python -m scripts.benchmark memory && cp outputs/benchmark_memory.json docs/results/memory.json",
         ("random sources", "随机源序列"),
     ),
     **trials("spelling", *SPELLING),
