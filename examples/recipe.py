@@ -136,6 +136,22 @@ TWO_CORES = {
     "--keep-interval-updates": 1,
 }
 
+
+def short_outputs(source_pieces: int, target_positions: int) -> Flags:
+    """`TWO_CORES` for targets much shorter than their sources: a batch is counted by its longer side, so it holds more.
+
+    Args:
+        source_pieces: what of a source is read.
+        target_positions: most pieces of a target.
+    """
+    return {
+        **TWO_CORES,
+        "--max-source-positions": source_pieces + 2,
+        "--max-target-positions": target_positions,
+        "--max-tokens": 4000,
+    }
+
+
 # fairseq's own models in bang_tiny's sizes; the options of NAT and CMLM are those of fairseq's README for them,
 # but for learned positions: a length is predicted, and may be more than training had
 SAME_SIZE = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..descriptions import read, sources
 from ..hub import Pair
-from ..recipe import TWO_CORES, Recipe, two_core_decodings, two_core_modes
+from ..recipe import SOURCE_PIECES, TWO_CORES, Recipe, two_core_decodings, two_core_modes
 from .measure import report
 
 WORDS = (60, 120)  # fewest and most of a target
@@ -40,6 +40,6 @@ RECIPE = Recipe(
     },
     references_as_written=True,
     pieces=8000,
-    source_pieces=TWO_CORES["--max-source-positions"] - 2,
+    source_pieces=SOURCE_PIECES,
     report=report,
 )

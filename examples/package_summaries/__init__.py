@@ -6,11 +6,11 @@ from pathlib import Path
 from ..descriptions import read, sources
 from ..hub import Pair
 from ..lead import LEAD
-from ..recipe import TWO_CORES, Recipe, two_core_decodings, two_core_modes
+from ..recipe import Recipe, short_outputs, two_core_decodings, two_core_modes
 
 LONGEST = 48  # pieces of a synopsis
 # of a description, which is all of every other one: reading more of them takes time that this little training lacks
-SOURCE_PIECES = 63
+DESCRIPTION = 63
 
 
 def rows(lists: Path) -> Iterator[tuple[str, Pair]]:
@@ -26,16 +26,11 @@ RECIPE = Recipe(
     title="The one-line synopsis of a Debian package from its long description.",
     source=SOURCE,
     raw=RAW,
-    training={
-        **TWO_CORES,
-        "--max-source-positions": SOURCE_PIECES + 2,
-        "--max-target-positions": LONGEST,
-        "--max-tokens": 4000,  # a batch is counted by its longer side: these are some 600 tokens of synopses
-    },
+    training=short_outputs(DESCRIPTION, LONGEST),
     modes={"lead": LEAD, **two_core_modes(updates=6000)},
     decodings=two_core_decodings(longest=LONGEST),
     metrics={"rouge-155": ("rouge155_1", "rouge155_2", "rouge155_l")},
     references_as_written=True,
     pieces=8000,
-    source_pieces=SOURCE_PIECES,
+    source_pieces=DESCRIPTION,
 )

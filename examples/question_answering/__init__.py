@@ -1,7 +1,7 @@
 """Question answering: the answer from a question and a passage, on passages made from Debian's package lists."""
 
 from ..descriptions import sources
-from ..recipe import TWO_CORES, Recipe, two_core_decodings, two_core_modes
+from ..recipe import Recipe, short_outputs, two_core_decodings, two_core_modes
 from .passages import rows
 
 LONGEST = 48  # pieces of an answer
@@ -14,12 +14,7 @@ RECIPE = Recipe(
     title="The answer from a question and a passage on two Debian packages.",
     source=SOURCE,
     raw=RAW,
-    training={
-        **TWO_CORES,
-        "--max-source-positions": PASSAGE + 2,
-        "--max-target-positions": LONGEST,
-        "--max-tokens": 4000,  # some 30 questions: a batch is counted by its longer side, the passages
-    },
+    training=short_outputs(PASSAGE, LONGEST),
     modes=two_core_modes(updates=6000),
     decodings=two_core_decodings(longest=LONGEST),
     metrics={"em": ("em",), "f1": ("f1",)},

@@ -182,7 +182,9 @@ def test_options_behind_two_dashes_win_in_generate(fast, data, tmp_path, monkeyp
     assert costs["sentences_per_second"] > 0 and costs["ms_per_sentence"] > 0 and costs["throughput_spread"] >= 0
     assert [path.name for path in (work / "outputs" / "nar").glob("nar.again*")] == ["nar.again1.log"]
     assert (costs["passes"], costs["batch_size"]) == (1, 5)
-    with pytest.raises(SystemExit, match="error: generate nar nar was done with options .*--max-len-b 3"):
+    with pytest.raises(
+        SystemExit, match="error: generate nar nar was done with options .*--decoding nar .*--max-len-b 3"
+    ):
         run(translation, work, "generate", "--gpus", 0, "--", "--max-len-b", 4)
     os.utime(work / "models" / "nar" / "checkpoint_best.pt", (0, 0))
     with pytest.raises(SystemExit, match="error: generate nar nar was done with the checkpoint of .*, not 19"):
