@@ -189,7 +189,7 @@ def controls(*tasks: str) -> str:
 
     A difference that chance may explain (corrected p of 0.05 or more) stands in brackets.
     """
-    records = [json.loads((ROOT / "docs" / "results" / f"controls_{task}.json").read_text()) for task in tasks]
+    records = [json.loads((RESULTS / f"controls_{task}.json").read_text()) for task in tasks]
     header = ["decoding", "control"]
     for record in records:
         header += [record["quality"].replace("_", " "), "difference", "passes"]
