@@ -248,7 +248,7 @@ def decodings(longest: int, collapse: bool = True) -> dict[str, Flags]:
     }
 
 
-CANDIDATES, BLOCKS, TOLERANCES = 5, (2, BLOCK), (1, 2, 4)
+CANDIDATES, BLOCKS, TOLERANCES = 5, (2, BLOCK), (1, 2, 4, 8)
 # what one checkpoint writes: greedy AR, the same in fewer passes, and down to NAR
 DIAL = (
     *("ar", "lookahead", "ar-greedy", "speculative"),
