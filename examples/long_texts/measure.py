@@ -32,17 +32,21 @@ def report(work: Workspace, runs) -> dict:
         "repetition": {mode: repetition(lines) for mode, lines in texts.items()},
         "words": {mode: fmean(len(line.split()) for line in lines) for mode, lines in texts.items()},
     }
-    rows = [
+    write_text(work.folder / "lengths.md", print_table(rows(found)))
+    return found
+
+
+def rows(found: dict) -> list[dict]:
+    """A row of the table for each run, from what `report` returns."""
+    return [
         {
             "run": mode,
-            **{f"ROUGE-L, {group['words']} words": group["runs"][mode] for group in groups},
-            "repeated neighbours (%)": found["repetition"][mode],
+            **{f"ROUGE-L, {group['words']} words": group["runs"][mode] for group in found["by_length"]},
+            "repeated neighbours (%)": share,
             "words": found["words"][mode],
         }
-        for mode in texts
+        for mode, share in found["repetition"].items()
     ]
-    write_text(work.folder / "lengths.md", print_table(rows))
-    return found
 
 
 def _texts(work: Workspace, mode: str) -> list[str]:
