@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 from bang_plugin.errors import BangError
 from bang_plugin.evaluation import evaluate, pool
@@ -20,6 +21,7 @@ from .recipe import Recipe
 from .workspace import Workspace, read_lines, write_text
 
 SAMPLES = 10  # test sentences whose outputs are shown side by side
+SHOWN = 2000  # characters of a source
 
 
 def score(recipe: Recipe, work: Workspace, args) -> None:
@@ -97,13 +99,16 @@ def judge(recipe: Recipe, path: Path, sources: list[str], expected: list[list[st
 
 
 def samples(sources: list[str], expected: list[list[str]], written: list[Path]) -> list[dict]:
-    """Sentences at equal distances in the test set, with their references and what every run wrote."""
+    """Sentences at equal distances in the test set, with their references and what every run wrote.
+
+    Of a source longer than `SHOWN` characters its beginning.
+    """
     texts = {f"{path.parent.name}, {path.stem}": read_lines(path) for path in written}
     count = min(SAMPLES, len(sources))
     return [
         {
             "sentence": i + 1,
-            "source": sources[i],
+            "source": shorten(sources[i], SHOWN, placeholder=" […]"),
             "references": expected[i],
             "outputs": {name: lines[i] for name, lines in texts.items()},
         }

@@ -16,6 +16,7 @@ from examples import workspace as module
 from examples.classification import docstrings
 from examples.long_documents import measure
 from examples.long_documents.plot import plot_costs
+from examples.score import samples
 from examples.train import shared_batch, training_options
 
 from .test_examples import PAPER, run
@@ -242,3 +243,12 @@ def test_costs_are_measured_and_plotted(tmp_path):
     assert all(row["seconds"] > 0 for row in rows)
     plot_costs([{**row, "memory (MB)": 1 + row["memory (MB)"]} for row in rows], tmp_path / "costs.png")
     assert (tmp_path / "costs.png").stat().st_size > 5000
+
+
+def test_samples_show_the_beginning_of_a_long_source(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "nar.txt").write_text("an output\nanother\n")
+    found = samples(["short enough", "word " * 4000], [["a"], ["b"]], [tmp_path / "run" / "nar.txt"])
+    assert found[0]["source"] == "short enough" and found[1]["outputs"] == {"run, nar": "another"}
+    assert found[1]["source"].startswith("word word ") and found[1]["source"].endswith("word […]")
+    assert len(found[1]["source"]) <= 2000
