@@ -50,6 +50,18 @@ def test_one_text_and_none(hub):
     alone = hub.generate("a b c", decoding="nar", max_len_b=15)
     assert alone[0]["text"] == hub.generate(["a b c"], decoding="nar", max_len_b=15)[0][0]["text"]
     assert hub.generate([]) == []
+    assert hub.sample(text for text in ("a b c", "b")) == hub.sample(["a b c", "b"])
+
+
+@pytest.mark.parametrize("decoding", ["ar", "speculative", "nar"])
+def test_nbest(hub, decoding):
+    options = {"beam": 4, "decoding": decoding, "max_len_b": 15}
+    two = hub.generate(LINES, nbest=2, **options)
+    assert [len(found) for found in two] == [2] * len(LINES)
+    if decoding != "nar":  # whose chains are counted by nbest alone
+        assert [[h["text"] for h in found[:2]] for found in hub.generate(LINES, **options)] == [
+            [h["text"] for h in found] for found in two
+        ]
     assert hub.decode(hub.encode("a b c")) == "a b c"
 
 
@@ -108,7 +120,24 @@ def test_tokeniser_from_the_folder(toy_data, toy_checkpoint, tmp_path):
         (lambda hub: hub.generate("a", quantize="int8"), "quantize is nothing .* use from_pretrained"),
         (lambda hub: hub.generate("a", score_reference=True), "score_reference is nothing .* use score"),
         (lambda hub: hub.score("a", "A", decoding="nar", collapse_repeats=True), "no effect with --score-reference"),
-        (lambda hub: hub.score("a", " ".join("a" * 50)), "line 1: .*--max-target-positions"),
+        (lambda hub: hub.score("a", " ".join("a" * 50)), "line 1: [^-]*; use a larger --max-target-positions"),
+        (lambda hub: hub.generate("a", beam=0), "--beam must be at least 1, not 0"),
+        (lambda hub: hub.generate("a", beam=2.5), "beam=2.5: Value '2.5' .* could not be converted to Integer"),
+        (lambda hub: hub.generate("a", beam=2, nbest=3), "--nbest 3 needs at least so many beams, --beam 3"),
+        (lambda hub: hub.generate("a", decoding="speculative", beam=1, nbest=2), "--nbest 2 needs at least so many"),
+        (lambda hub: hub.generate("a", max_len_b=-1), "--max-len-b must be at least 0, not -1"),
+        (lambda hub: hub.generate("a", temperature=0), "--temperature must be above 0"),
+        (lambda hub: hub.generate("a", sampling_topk=3), "--sampling-topk requires --sampling"),
+        (
+            lambda hub: hub.generate("a", sampling=True, sampling_topk=500),
+            "--sampling-topk must be at most [0-9]+, not 5",
+        ),
+        (lambda hub: hub.generate("a", decoding="nar", sampling=True, sampling_topp=1.5), "--sampling-topp must be at"),
+        (lambda hub: hub.generate("a", constraints="ordered"), "constraints .* inference_step_args="),
+        (lambda hub: hub.generate(["a", None]), r"text 2: a string or ids \(src_len,\) are needed, not NoneType"),
+        (lambda hub: hub.generate([["a", "b"]]), "text 1: a string or ids .* not list"),
+        (lambda hub: hub.generate(b"red"), "text 1: a string or ids .* not int"),
+        (lambda hub: hub.generate(torch.tensor([4, 10**6])), "text 1: ids from 0 to [0-9]+ are known, not .*1000000"),
         (lambda hub: hub.generate("a", decoding="adaptive", sampling=True), "--sampling needs --decoding ar"),
         (lambda hub: hub.generate("a", decoding="semi_nar", block_size=0), "--block-size must be at least 1"),
         (lambda hub: hub.generate(["a", " ".join("a" * 50)]), "line 2: .*--truncate-source"),

@@ -10,6 +10,7 @@ SIGTERM ends it when all that it has taken is answered. docs/serving.md says the
 """
 
 import logging
+import math
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -70,8 +71,13 @@ def run(args: Namespace) -> None:
 
 def _settings(args: Namespace, app: Any) -> Any:
     for name, least in (("max_batch_tokens", 1), ("queue", 1), ("max_body", 1), ("max_wait", 0), ("time_limit", 0.001)):
-        if not getattr(args, name) >= least:
-            raise BangError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(args, name)}")
+        value, shown = getattr(args, name), f"--{name.replace('_', '-')}"
+        if not value >= least:
+            raise BangError(f"{shown} must be at least {least}, not {value}")
+        if value == math.inf:
+            raise BangError(f"{shown} must have an end, {value} has none")
+    if not 0 <= args.port < 2**16:
+        raise BangError(f"--port must be from 0 to {2**16 - 1}, not {args.port}")
     return app.Settings(
         name=args.name or Path(args.folder).resolve().name,
         token=_token(args.token_file),

@@ -22,6 +22,7 @@ class Option:
         idle: values besides the default that ask for nothing.
         everywhere: it acts on the model or on what a command does with the output, in every decoding.
         least: smallest value.
+        above: that itself is too small.
         meaning: what to say of a smaller one, if not that.
         in_validation: ``--eval-bleu-args`` may hold it, and so may a request to a server.
         most: largest value that a request to a server may ask for.
@@ -33,6 +34,7 @@ class Option:
     idle: Tuple[Any, ...] = ()
     everywhere: bool = False
     least: Optional[float] = None
+    above: bool = False
     meaning: str = ""
     in_validation: bool = True
     most: Optional[int] = None
@@ -75,10 +77,10 @@ GENERATION_OPTIONS: Dict[str, Option] = {
     "no_repeat_ngram_size": Option(least=0),
     "sampling": Option(why="others take the best tokens or compare with them"),
     "sampling_topk": Option(),
-    "sampling_topp": Option(),
+    "sampling_topp": Option(most=1),
     "constraints": Option(in_validation=False),
     "prefix_allowed_tokens_fn": Option(in_validation=False),
-    "temperature": Option(least=0),
+    "temperature": Option(least=0, above=True, meaning="must be above 0"),
     "diverse_beam_groups": Option(),
     "diverse_beam_strength": Option(),
     "diversity_rate": Option(),

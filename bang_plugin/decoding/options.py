@@ -58,6 +58,20 @@ def warn_once(line: str) -> None:
     logger.warning(line)
 
 
+def check_bounds(table: Mapping[str, Option], values: Any) -> None:
+    """Check that no option of a table is below its smallest value; arguments as for ``check``.
+
+    Raises:
+        BangError: if one is.
+    """
+    for name, option in table.items():
+        value = getattr(values, name, None)
+        if option.least is None or value is None:
+            continue
+        if not value >= option.least or option.above and value == option.least:
+            raise BangError(f"{flag(name)} {option.meaning or f'must be at least {option.least}'}, not {value}")
+
+
 def check_task_options(cfg: Any) -> None:
     """Check the task's options of how to write.
 
@@ -66,10 +80,7 @@ def check_task_options(cfg: Any) -> None:
             meaning for.
     """
     decoding = registry.find(cfg.decoding)
-    for name, option in TASK_OPTIONS.items():
-        value = getattr(cfg, name)
-        if option.least is not None and value is not None and not value >= option.least:
-            raise BangError(f"{flag(name)} {option.meaning or f'must be at least {option.least}'}, not {value}")
+    check_bounds(TASK_OPTIONS, cfg)
     refused = {name: option for name, option in TASK_OPTIONS.items() if option.refused}
     check(refused, cfg, cfg.decoding, scoring=False)  # the warnings wait until something is written
     decoding_arguments(decoding, cfg.decoding_args)
@@ -139,29 +150,48 @@ def with_options(task: Any, chosen: Mapping[str, Any]) -> Any:
     return view
 
 
-def check_generation_options(cfg: Any, args: Any) -> None:
+def check_generation_options(cfg: Any, args: Any, vocabulary: int) -> None:
     """Check fairseq's options of how to write, where they meet ours.
 
     Args:
         cfg: task options.
         args: fairseq's generation options.
+        vocabulary: symbols that can be written.
 
     Raises:
-        BangError: for options that the decoding has no meaning for, or lengths that nothing can have.
+        BangError: for options that the decoding has no meaning for, values out of range, or options that do not go
+            together.
     """
+    check_bounds(GENERATION_OPTIONS, args)
     scoring = bool(getattr(args, "score_reference", False))
     if scoring and (lacks := registry.needs("score_reference", cfg.decoding, scoring)):
         raise BangError(f"--score-reference {lacks}: the others give no likelihood")
     check(TASK_OPTIONS, cfg, cfg.decoding, scoring)
     check(GENERATION_OPTIONS, args, cfg.decoding, scoring)
     limits = Limits.of(args)
-    if limits.max_len_b < 0 or limits.max_len_a < 0:
-        raise BangError(f"--max-len-a {limits.max_len_a} --max-len-b {limits.max_len_b}: lengths cannot be negative")
     if limits.max_len_a == 0 and limits.min_len > limits.max_len_b:
         raise BangError(f"--min-len {limits.min_len} is more than --max-len-b {limits.max_len_b}")
     beams, groups = getattr(args, "beam", default("beam")), getattr(args, "diverse_beam_groups", 0)
     if groups > 0 and beams % groups:
         raise BangError(f"--diverse-beam-groups {groups} is no divisor of --beam {beams}")
+    nbest = getattr(args, "nbest", default("nbest"))
+    if not scoring and nbest > beams and registry.find(cfg.decoding).understands("beam"):
+        raise BangError(f"--nbest {nbest} needs at least so many beams, --beam {nbest}")
+    check_sampling(args, vocabulary)
+
+
+def check_sampling(args: Any, vocabulary: int) -> None:
+    """Check among which tokens is drawn; arguments as for ``check_generation_options``.
+
+    Raises:
+        BangError: for more tokens than there are, a probability above 1, or a choice where nothing is drawn.
+    """
+    topk, topp = (getattr(args, f"sampling_{name}", -1) for name in ("topk", "topp"))
+    for name, value, most in (("topk", topk, vocabulary), ("topp", topp, 1)):
+        if value > most:
+            raise BangError(f"--sampling-{name} must be at most {most}, not {value}")
+        if value > 0 and not getattr(args, "sampling", False):
+            raise BangError(f"--sampling-{name} requires --sampling")
 
 
 def check_models(decoding: Decoding, cfg: Any, models: List[Any]) -> None:

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from fairseq.search import Sampling
 from torch import Tensor
 
-from ..errors import BangError
 from ..modules.beams import remember_rows, rows_of
 from .repeats import forbid_repeats
 
@@ -145,12 +144,7 @@ class DecodingState:
             sampling_topk: among so many best tokens; all if below 1.
             sampling_topp: among the best tokens that have this probability together; all if not above 0.
             temperature: what logits are divided by.
-
-        Raises:
-            BangError: for a temperature of 0.
         """
-        if temperature == 0:
-            raise BangError("--temperature 0: it must be above 0; leave out --sampling for the best tokens")
         self.temperature = 1.0 if temperature is None else temperature
         if sampling:
             topk, topp = (-1 if value is None else value for value in (sampling_topk, sampling_topp))

@@ -31,6 +31,8 @@ class Writer:
     def run(self, graph: str, **inputs: Any) -> Any:
         """All outputs of a graph, which is loaded when it is first needed."""
         if graph not in self.graphs:
+            if not Path(self.files[graph]).exists():
+                raise ValueError(f"{self.files[graph]}: not there; was it exported?")
             self.graphs[graph] = onnxruntime.InferenceSession(self.files[graph], self.options)
         self.passes += graph != "encoder"
         return self.graphs[graph].run(None, inputs)
@@ -52,10 +54,10 @@ class Writer:
     ) -> list[list[int]]:
         """Answers to sources, both as ids with the end symbol; `tolerance`, in nats, is that of adaptive."""
         longest, max_len = max(map(len, sources)), min(max_len, self.config["max_len"])
-        if mode not in MODES or longest > self.config["max_source"]:
-            raise ValueError(
-                f"{mode}: one of {', '.join(MODES)}; {longest} tokens: {self.config['max_source']} at most"
-            )
+        if mode not in MODES:
+            raise ValueError(f"a mode is needed, one of {', '.join(MODES)}, not {mode!r}")
+        if longest > self.config["max_source"]:
+            raise ValueError(f"{longest} tokens, but the model takes {self.config['max_source']}")
         src_tokens = np.array([[*source, *[self.pad] * (longest - len(source))] for source in sources])
         if mode == "nar":
             return self.nar(src_tokens, max_len, min_len)
@@ -121,6 +123,9 @@ def main(mode: str = "", kind: str = "") -> None:
     symbols = writer.config["symbols"]
     ids = {symbol: number for number, symbol in enumerate(symbols)}
     lines = [[*(ids.get(s, writer.config["unk"]) for s in line.split()), writer.eos] for line in sys.stdin]
+    for number, line in enumerate(lines, start=1):
+        if len(line) > writer.config["max_source"]:
+            raise ValueError(f"line {number}: {len(line)} tokens, but the model takes {writer.config['max_source']}")
     for first in range(0, len(lines), 32):
         for answer in writer.write(lines[first : first + 32], mode):
             print(*(symbols[token] for token in answer[:-1]))

@@ -55,6 +55,10 @@ def check_new(folder: Path, name: str) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BangError(f"{name}: is there already; give a new or an empty folder")
+    if (
+        folder.resolve() == Path.cwd()
+    ):  # another folder is going to take its place, and whoever stands in it would be lost
+        raise BangError(f"{name}: is the current folder; give a new or an empty one")
 
 
 @contextlib.contextmanager
@@ -65,9 +69,12 @@ def whole_folder(folder: Path, name: str) -> Iterator[Path]:
         BangError: if something is there already, or it cannot be written.
     """
     check_new(folder, name)
+    folder = folder.resolve()  # of a link, what it leads to
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    except FileExistsError as error:
+        raise BangError(f"{name}: {folder.parent} is no folder") from error
     except OSError as error:
         raise BangError(f"{name}: {error.strerror}") from error
     try:

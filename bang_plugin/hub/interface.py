@@ -65,16 +65,22 @@ class BangHub(GeneratorHubInterface):
         """
         if isinstance(texts, str) or torch.is_tensor(texts) and texts.dim() == 1:
             return self.generate([texts], beam, verbose, skip_invalid_size_inputs, **options)[0]
-        if not len(texts):
+        tokens = self._encoded(texts)
+        if not tokens:
             return []
-        texts = texts if torch.is_tensor(texts) else list(texts)
-        tokens = self._on_cpu([self.encode(text) if isinstance(text, str) else text for text in texts])
         _check_names(options, {*DECODING_OPTIONS, *GENERATION_OPTIONS} - ELSEWHERE.keys())
         chosen = {name: options.pop(name) for name in DECODING_OPTIONS if name in options}
         probe = copy.deepcopy(self.cfg.generation)
+        options["beam"] = beam
         for name in options.keys() & GenerationConfig.__dataclass_fields__.keys():
             set_option(probe, name, options[name])
-        results = self._with_options(chosen)._generate(tokens, beam, verbose, skip_invalid_size_inputs, options)
+        if options.get("constraints") and "constraints" not in (options.get("inference_step_args") or {}):
+            raise BangError(
+                "constraints says in which order; give the tokens by inference_step_args={'constraints': …}"
+            )
+        results = self._with_options(chosen)._generate(tokens, verbose, skip_invalid_size_inputs, options)
+        if "nbest" in options:
+            results = [hypotheses[: probe.nbest] for hypotheses in results]
         written = [hypothesis for hypotheses in results for hypothesis in hypotheses]
         for hypothesis, ids in zip(written, self._on_cpu([h["tokens"] for h in written])):
             hypothesis["text"] = self.decode(ids)
@@ -93,8 +99,25 @@ class BangHub(GeneratorHubInterface):
             return sentences
         return list(torch.cat([tokens.cuda() for tokens in sentences]).cpu().split([len(t) for t in sentences]))
 
-    def _generate(self, tokens: List[Tensor], beam: int, verbose: bool, skip: bool, options: Dict[str, Any]) -> Any:
-        return super().generate(tokens, beam, verbose, skip, **options)
+    def _encoded(self, texts: Any) -> List[Tensor]:
+        """Token ids of all texts, on the CPU.
+
+        Raises:
+            BangError: for what is neither text nor ids of the source dictionary.
+        """
+        tokens = []
+        for number, text in enumerate(texts, start=1):
+            if not isinstance(text, str) and not (torch.is_tensor(text) and text.dim() == 1):
+                raise BangError(f"text {number}: a string or ids (src_len,) are needed, not {type(text).__name__}")
+            tokens.append(self.encode(text) if isinstance(text, str) else text)
+        tokens, known = self._on_cpu(tokens), len(self.src_dict)
+        for number, ids in enumerate(tokens, start=1):
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < known:
+                raise BangError(f"text {number}: ids from 0 to {known - 1} are known, not {ids.tolist()}")
+        return tokens
+
+    def _generate(self, tokens: List[Tensor], verbose: bool, skip: bool, options: Dict[str, Any]) -> Any:
+        return super().generate(tokens, verbose=verbose, skip_invalid_size_inputs=skip, **options)
 
     def prepare(self, **options: Any) -> Tuple[Any, Any, Any]:
         """What writes under these options, built once for many batches of one thread; arguments as for ``generate``.

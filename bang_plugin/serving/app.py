@@ -115,6 +115,8 @@ class Service:
     async def score(self, request: Request, body: Any) -> Response:
         """Log-probability (nats) of a given completion of each prompt."""
         self._check_model(body.model)
+        if isinstance(body.prompt, str) != isinstance(body.completion, str):
+            raise Refused(422, "completion: a text for a text, a list for a list", "invalid_value", "completion")
         texts = [[text] if isinstance(text, str) else text for text in (body.prompt, body.completion)]
         if len(texts[0]) != len(texts[1]):
             message = f"completion: {len(texts[1])} texts, but prompt has {len(texts[0])}"
@@ -247,13 +249,18 @@ def _route(app: FastAPI, path: str, handler: Any, request: Any, events: bool = F
     app.add_api_route(path, endpoint, methods=["POST"], responses=responses, response_class=Response)
 
 
+_NO_JSON = Refused(400, "the body is not JSON", "invalid_json")
+
+
 async def _invalid(request: Request, error: Exception) -> Response:
     """Of several fields the first; what was sent is not said again."""
     details = error.errors() if isinstance(error, RequestValidationError) else []
     first = details[0] if details else {"loc": (), "msg": "invalid"}
     names = [str(part) for part in first["loc"] if part != "body"]
     if first.get("type") == "json_invalid":
-        return _answer(Refused(400, "the body is not JSON", "invalid_json"))
+        return _answer(_NO_JSON)
+    if first.get("type") == "model_attributes_type":  # a body that nobody has read as JSON, or JSON without names
+        return _answer(Refused(422, "body: a JSON object, with Content-Type: application/json", "invalid_value"))
     field = names[0] if names else None
     said = [d["msg"] for d in details if d["loc"][:2] == first["loc"][:2]]  # a text, or a list of them
     return _answer(Refused(422, f"{field or 'body'}: {' or: '.join(dict.fromkeys(said))}", "invalid_value", field))
@@ -261,8 +268,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 400:
+        return _answer(_NO_JSON)
     headers = dict(getattr(error, "headers", None) or {})
-    words = {400: "the body is not JSON", 404: "there is nothing here", 405: "another method is needed"}
+    words = {404: "there is nothing here", 405: "another method is needed"}
     return _answer(Refused(status, words.get(status, "refused"), "http_error", headers=headers))
 
 

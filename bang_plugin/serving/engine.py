@@ -72,8 +72,6 @@ class Engine:
         task, generator, args = self.hub.prepare(**options)
         search = not hasattr(generator, "mode")  # fairseq's, which has beams
         n = options.get("nbest", 1)
-        if n > args.beam and (search or decoding == "speculative"):
-            raise BangError(f"--nbest {n} needs at least so many beams, --beam {n}")
         return Plan(
             key,
             decoding,

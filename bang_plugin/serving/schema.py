@@ -151,7 +151,7 @@ def _bounds(
 ) -> Tuple[Optional[float], Optional[float]]:
     option = OPTIONS[name]
     if kind is float:
-        return option.least if option.least is not None else -LARGEST, LARGEST
+        return option.least if option.least is not None else -LARGEST, option.most or LARGEST
     if kind is not int:
         return None, None
     least = option.least if option.least is not None else min(default or 0, 0)

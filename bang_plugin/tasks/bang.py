@@ -203,7 +203,7 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
         Raises:
             BangError: for options that the mode has no meaning for, or a model that is not BANG.
         """
-        check_generation_options(self.cfg, args)
+        check_generation_options(self.cfg, args, len(self.target_dictionary))
         option = "prefix_allowed_tokens_fn"
         if kwargs.get(option) and (lacks := registry.needs(option, self.cfg.decoding)):
             raise BangError(f"{option} {lacks}")
@@ -286,11 +286,13 @@ class BangTask(GuardedTask, DictionaryCheck, RepeatableBatches, ValidationBleu, 
         kept, ignored = dataset.filter_indices_by_size(np.array(indices), max_positions)
         if len(ignored) > 0 and not ignore_invalid_inputs:
             index = min(ignored)
+            source, target = map(int, dataset.size(index))
+            ways = "--truncate-source, a larger --max-source-positions"
+            if max_positions is not None and source <= max_positions[0]:
+                ways = "a larger --max-target-positions"
             raise BangError(
-                f"line {index + 1}: {tuple(map(int, dataset.size(index)))} tokens (source, target) are more than "
-                f"{max_positions}; "
-                "use --truncate-source, larger --max-source-positions and --max-target-positions, "
-                "or --skip-invalid-size-inputs-valid-test"
+                f"line {index + 1}: {source, target} tokens (source, target) are more than {max_positions}; "
+                f"use {ways}, or --skip-invalid-size-inputs-valid-test"
             )
         return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)
 

@@ -55,7 +55,7 @@ def test_a_low_temperature_sharpens_scores(make_task, model, rows):
 
 
 def test_refused(make_task, model, rows):
-    with pytest.raises(BangError, match="--temperature 0: it must be above 0"):
+    with pytest.raises(BangError, match="--temperature must be above 0, not 0.0"):
         write(make_task(decoding="nar"), model, rows, sampling=True, temperature=0.0)
     with pytest.raises(BangError, match="--nar-candidates 4 takes the best chains"):
         write(make_task(decoding="nar", nar_candidates=4), model, rows, sampling=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -159,9 +160,20 @@ def test_the_loop_runs_without_torch_and_fairseq(exported, writer, tmp_path):
     assert run.returncode == 0, run.stderr
     wanted = [" ".join(symbols[t] for t in tokens[:-1]) for tokens in writer.write(exported.sources, "ar")]
     assert run.stdout.splitlines() == wanted
-    for mode, line in (("beam", "a"), ("ar", "a " * 40)):
-        with pytest.raises(ValueError, match="one of ar, nar, .*; 4?[12] tokens: 40 at most"):
+    for mode, line, told in (
+        ("beam", "a", "one of ar, nar, .* not 'beam'"),
+        ("ar", "a " * 40, "^41 tokens, .* takes 40"),
+    ):
+        with pytest.raises(ValueError, match=told):
             writer.write([line.split() + [0]], mode)
+    for arguments, text, told in (
+        (["nar", "int4"], lines, "error: .*nar.int4.onnx: not there; was it exported"),
+        (["nar"], "a\n" * 33 + "a " * 40, "error: line 34: 41 tokens, but the model takes 40"),
+        ([], "a", "error: a mode is needed, one of ar, "),
+    ):
+        call = [sys.executable, str(folder / "decode.py"), *arguments]
+        run = subprocess.run(call, input=text, capture_output=True, text=True, cwd=tmp_path, env=environment)
+        assert run.returncode == 1 and re.fullmatch(told + ".*\n", run.stderr), run.stderr
 
 
 def test_int8(exported, writer):

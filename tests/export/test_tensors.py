@@ -108,3 +108,20 @@ def test_bad_input(exported, trained, tmp_path):
         with pytest.raises(SystemExit, match=f"error: .*{message}"):
             bang(["export", str(folder), str(out), "--format", "safetensors", *more])
     assert not list(tmp_path.iterdir())
+
+
+def test_where_it_is_written(trained, tmp_path, monkeypatch):
+    here, link = tmp_path / "here", tmp_path / "link"
+    here.mkdir()
+    link.symlink_to(here)
+    bang(["export", str(trained), str(link), "--format", "safetensors"])
+    assert link.is_symlink() and (here / "model.safetensors").exists()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for out, message in (
+        (".", r"\.: is the current folder"),
+        (str(here / "config.json" / "out"), "config.json is no folder"),
+    ):
+        with pytest.raises(SystemExit, match=f"error: .*{message}"):
+            bang(["export", str(trained), out, "--format", "safetensors"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "here", "link"]

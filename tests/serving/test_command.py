@@ -51,6 +51,9 @@ def test_examples_begin_to_serve(folder, monkeypatch, capsys):
     [
         (["--queue", "0"], "--queue must be at least 1, not 0"),
         (["--time-limit", "0"], "--time-limit must be at least"),
+        (["--time-limit", "inf"], "--time-limit must have an end"),
+        (["--port", "99999"], "--port must be from 0 to 65535, not 99999"),
+        (["--port", "-1"], "--port must be from 0 to 65535, not -1"),
         (["--token-file", "gone"], "--token-file gone: cannot be read"),
         (["--threads", "0"], "--threads must be at least 1"),
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid --port 0: "),

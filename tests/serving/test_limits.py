@@ -32,6 +32,8 @@ from .conftest import events, held, post, serving, texts, until
         ({"prompt": "a", "decoding": "sideways"}, 422, "decoding", "'ar', 'nar'"),
         ({"prompt": "a", "decoding": "semi_nar", "n": 2}, 422, "n", "needs decoding ar or nar"),
         ({"prompt": "a", "decoding": "ar", "beam": 1, "n": 2}, 422, "n", "beam"),
+        ({"prompt": "a", "decoding": "speculative", "beam": 1, "n": 2}, 422, "n", "beam"),
+        ({"prompt": "a", "sampling": True, "sampling_topp": 1.5}, 422, "sampling_topp", "equal to 1"),
         ({"prompt": "a", "beam": 65}, 422, "beam", "64"),
         ({"prompt": "a", "beam": True}, 422, "beam", "integer"),
         ({"prompt": "a", "beam": "4"}, 422, "beam", "integer"),
@@ -57,9 +59,22 @@ def test_mistakes_name_the_field(served, body, status, field, words):
     assert (answer.status_code, error["param"]) == (status, field) and words in error["message"], error
 
 
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"prompt": ' + 5000 * b"9" + b"}"])
+def test_what_is_not_json(served, body):
+    answer = served.client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "invalid_json"
+
+
+def test_json_has_to_be_called_so(served):
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        answer = served.client.post("/v1/completions", content=b'{"prompt": "a"}', headers={"content-type": kind})
+        assert answer.status_code == 422 and "Content-Type: application/json" in answer.json()["error"]["message"]
+
+
 def test_scores_of_what_does_not_fit(served):
     for body, field in (
-        ({"prompt": ["a", "b"], "completion": "A"}, "completion"),
+        ({"prompt": ["a", "b"], "completion": ["A"]}, "completion"),
+        ({"prompt": ["a"], "completion": "A"}, "completion"),
         ({"prompt": "a", "completion": "A " * 25}, "completion"),
         ({"prompt": "a", "completion": "A", "decoding": "adaptive", "block_size": 0}, "block_size"),
         ({"prompt": "a", "completion": "A", "beam": 2}, "beam"),

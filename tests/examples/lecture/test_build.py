@@ -9,6 +9,7 @@ import pytest
 
 from examples.lecture import __main__ as command
 from examples.lecture import packages, records, registry
+from examples.lecture.build import check
 from examples.lecture.figures import idea, trade, training
 from examples.lecture.forms import JUDGED
 from examples.lecture.language import LANGUAGES, say_in, suffix
@@ -39,6 +40,10 @@ def test_thirteen_of_each():
         (kind, number) for number in range(1, 14) for kind in ("figure", "table")
     ]
     assert all(one.records or one.code for one in registry.items())
+
+
+def test_all_their_runs_are_recorded():
+    assert check(registry.items()) == {}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
