@@ -43,7 +43,9 @@ def prepare(work: Workspace, args) -> None:
             encode = tokeniser(part).encode
             for file in sorted(work.raw.iterdir()):
                 if file.suffix in (".train", ".valid", ".src", ".tgt"):
-                    write_lines(part / file.name, map(encode, read_lines(file)))
+                    most = preset.source_pieces if file.suffix == ".src" else None
+                    lines = (" ".join(encode(line).split(" ")[:most]) for line in read_lines(file))
+                    write_lines(part / file.name, lines)
 
     def text() -> None:
         parts = ["--trainpref", work.pieces / "text.train", "--validpref", work.pieces / "text.valid"]

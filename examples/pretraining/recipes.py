@@ -18,6 +18,7 @@ class Preset:
         model: options of fairseq-train that both trainings share.
         pretraining, finetuning: further ones of each.
         processes: workers that the settings are meant for; another number shares the same batch.
+        source_pieces: what is kept of the sources of the pairs; None: all.
     """
 
     pieces: int
@@ -25,6 +26,7 @@ class Preset:
     pretraining: Flags
     finetuning: Flags
     processes: int = 1
+    source_pieces: int | None = None
 
 
 SMALL_SIZES = {
@@ -32,17 +34,18 @@ SMALL_SIZES = {
     for side in ("encoder", "decoder")
     for name, value in {"layers": 2, "embed-dim": 128, "ffn-embed-dim": 512, "attention-heads": 4}.items()
 }
-# NAR in half of the updates, each span written whole; in the others AR, with chains after two places of a sample
-SMALL_STREAMS = {"--nar-ratio": 0.5, "--anchors": 2, "--stream-weights": "3,1,1,1"}
+# after AR alone NAR in half of the updates, each span written whole; in the others chains after two places of a sample
+PRETRAINED_STREAMS = {"--ar-updates": 480, "--nar-ratio": 0.5, "--anchors": 2, "--stream-weights": "3,1,1,1"}
+FINE_TUNED_STREAMS = {"--ar-updates": 280, "--nar-ratio": 0.45, "--anchors": 2, "--stream-weights": "6,1,1,1"}
 
 PRESETS = {
-    # some twenty minutes of one core, everything included; docs/training.md: why so
+    # half an hour of one core, everything included; docs/training.md: why so
     "small": Preset(
         pieces=4000,
+        source_pieces=63,
         model={
             "--arch": "bang_tiny",
             **SMALL_SIZES,
-            **SMALL_STREAMS,
             "--ngram": 4,
             "--max-source-positions": 128,
             "--max-target-positions": 128,
@@ -50,28 +53,29 @@ PRESETS = {
             "--adam-betas": "(0.9, 0.98)",
             "--clip-norm": 1.0,
             "--label-smoothing": 0.1,
-            "--max-tokens": 1536,
-            "--lr": 1e-3,
+            "--lr": 2e-3,
             "--lr-scheduler": "polynomial_decay",
+            "--warmup-updates": 200,
+            "--dropout": 0,
             "--attention-dropout": 0,
             "--activation-dropout": 0,
         },
         pretraining={
+            **PRETRAINED_STREAMS,
+            "--max-tokens": 4096,
             "--tokens-per-sample": 128,
             # twice as many spans as the official recipe, as long as a synopsis: so short a run sees few targets
             "--mask-block": 32,
             "--mask-ratio": 0.3,
-            "--warmup-updates": 400,
-            "--total-num-update": 6400,
-            "--max-update": 6400,
-            "--dropout": 0,
+            "--total-num-update": 1600,
+            "--max-update": 1600,
         },
         finetuning={
-            "--warmup-updates": 200,
+            **FINE_TUNED_STREAMS,
+            "--max-tokens": 4000,
             "--total-num-update": 700,
             "--max-update": 700,
             "--validate-interval-updates": 100,
-            "--dropout": 0.1,
             "--truncate-source": True,
             "--skip-invalid-size-inputs-valid-test": True,
         },

@@ -14,6 +14,7 @@ from .conftest import in_process
 
 TINY = ["--max-update", "4", "--total-num-update", "4", "--validate-interval-updates", "2", "--num-workers", "0"]
 TINY += ["--encoder-embed-dim", "16", "--decoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--lr", "0.01"]
+TINY += ["--ar-updates", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def source(tmp_path_factory):
         (folder / "text" / f"{k}.txt").write_text("\n\n".join(lines) + "\n")
     (folder / "pairs").mkdir()
     for part, size in (("train", 40), ("dev", 70), ("test", 6)):
-        for side, length in (("src", 8), ("tgt", 4)):
+        for side, length in (("src", 80 if part == "train" else 8), ("tgt", 4)):
             (folder / "pairs" / f"{part}.{side}").write_text("".join(sentence(length) + "\n" for _ in range(size)))
     return folder
 
@@ -59,6 +60,8 @@ def own_logs(monkeypatch):
 def test_from_text_to_comparison(source, tmp_path, capfd, fast, own_logs):
     run("prepare", source, tmp_path, "--pieces", "28", "--most", "60")
     assert len((tmp_path / "raw" / "dev.src").read_text().splitlines()) == 60
+    # descriptions are cut as those of package_summaries are
+    assert max(len(line.split()) for line in (tmp_path / "pieces" / "train.src").read_text().splitlines()) <= 63
     run("train", source, tmp_path, "--", *TINY)
     logs = [curves.validations(tmp_path / "models" / name / "log.json") for name in ("from scratch", "pretrained")]
     updates = [[row["valid_num_updates"] for row in log] for log in logs]
