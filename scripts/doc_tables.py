@@ -248,6 +248,8 @@ def generated() -> dict[str, str]:
         **{f"results of {task}": results(task) for task in EXAMPLES if (RESULTS / f"{task}.json").exists()},
         "lengths of long_texts": lengths(),
         "controls": controls("spelling", "translation"),
+        "memory of training": measured("memory.json", "Training with nine streams"),
+        "memory of writing": measured("memory.json", "Generating 26 tokens"),
         "one client": measured("serve.json", "One client: ms for a text"),
         "many clients": measured("serve.json", "Many clients"),
     }
