@@ -126,6 +126,7 @@ def demo(content: list[dict]) -> dict[str, Point]:
     """The demo's decodings, by the names of the examples' where there is one."""
     names = {
         "AR, beam 4": "ar",
+        "speculative, beam 4": "lookahead",
         "AR, greedy": "ar-greedy",
         "speculative, K=4": "speculative",
         "adaptive, t=1": "adaptive-1",
