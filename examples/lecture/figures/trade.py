@@ -4,7 +4,18 @@ from dataclasses import dataclass
 
 from bang_plugin.errors import BangError
 
-from ..forms import Point, decoding_names, demo, main_measure, one_checkpoint, part, points, task_names, trials
+from ..forms import (
+    MEASURES,
+    Point,
+    decoding_names,
+    demo,
+    main_measure,
+    one_checkpoint,
+    part,
+    points,
+    task_names,
+    trials,
+)
 from ..registry import figure
 
 EXAMPLES = ("translation", "package_summaries", "question_answering", "long_texts")
@@ -66,6 +77,7 @@ class Gain:
 
     Attributes:
         before, after, ar: quality without and with it, and of greedy AR.
+        more: is better.
     """
 
     name: str
@@ -73,11 +85,13 @@ class Gain:
     after: float
     ar: float
     evidence: str
+    more: bool = True
 
     @property
-    def closed(self) -> float:
-        """Share of the gap between NAR and AR, percent."""
-        return 100 * (self.after - self.before) / (self.ar - self.before) if self.ar != self.before else 0.0
+    def closed(self) -> float | None:
+        """Share of the gap between NAR and AR, percent; None where NAR is as good already."""
+        gap = self.ar - self.before
+        return 100 * (self.after - self.before) / gap if (gap if self.more else -gap) > 0 else None
 
 
 def gains_of(found, say) -> list[Gain]:
@@ -87,7 +101,8 @@ def gains_of(found, say) -> list[Gain]:
         file = "docs/demo.md" if task == "demo" else f"docs/results/{task}.json"
         if best:
             label = say(f"candidates, {names[task]}", f"候选，{names[task]}")
-            gains.append(Gain(label, ours["nar"].quality, ours[best].quality, ours["ar-greedy"].quality, file))
+            more = MEASURES[ours["nar"].measure][1]
+            gains.append(Gain(label, ours["nar"].quality, ours[best].quality, ours["ar-greedy"].quality, file, more))
         if task != "demo":
             runs = points(found[task], task)
             if "nar-distil, nar" in runs and "nar, nar" in runs:
@@ -116,11 +131,14 @@ def gaps(found, say):
 
     gains = gains_of(found, say)[::-1]
     drawn, axes = plt.subplots(figsize=(11, 1.2 + 0.45 * len(gains)))
-    axes.barh([gain.name for gain in gains], [gain.closed for gain in gains], color="#7fb3d8")
+    # what closes more than the whole gap is told by its numbers
+    shares = [min(gain.closed or 0.0, 100.0) for gain in gains]
+    axes.barh([gain.name for gain in gains], shares, color="#7fb3d8")
+    none = say("no gap: ", "无差距：")
     for place, gain in enumerate(gains):
         axes.annotate(
-            f"{gain.before:.1f} → {gain.after:.1f} (AR {gain.ar:.1f})",
-            (max(gain.closed, 0), place),
+            f"{none if gain.closed is None else ''}{gain.before:.1f} → {gain.after:.1f} (AR {gain.ar:.1f})",
+            (max(shares[place], 0), place),
             va="center",
             xytext=(4, 0),
             textcoords="offset points",
@@ -128,7 +146,10 @@ def gaps(found, say):
         )
     axes.axvline(0, color="grey", linewidth=1)
     axes.set(
-        xlabel=say("share of the gap between NAR and greedy AR that is closed (%)", "弥补 NAR 与贪心 AR 差距的比例 (%)")
+        xlabel=say(
+            "share of the gap between NAR and greedy AR that is closed (%; at most 100 is drawn)",
+            "弥补 NAR 与贪心 AR 差距的比例（%，最多画到 100）",
+        )
     )
-    axes.margins(x=0.25)
+    axes.set_xlim(right=180)  # room for the numbers
     return drawn

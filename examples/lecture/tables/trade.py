@@ -53,7 +53,7 @@ def improvements(found, say) -> list[dict]:
         )
 
     for gain in gains_of(found, say):
-        add(gain.name, gain.before, gain.after, gain.ar, gain.closed, gain.evidence)
+        add(gain.name, gain.before, gain.after, gain.ar, "" if gain.closed is None else gain.closed, gain.evidence)
     passes = say("passes", "遍")
     for task, ours in tasks_of(found).items():
         for slow, fast in (("ar-greedy", "speculative"), ("ar", "lookahead")):

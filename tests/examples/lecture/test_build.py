@@ -184,8 +184,9 @@ def test_a_sample_is_one_of_pretraining():
 
 
 def test_a_gap_is_closed_by_its_share():
-    gain = trade.Gain("candidates", before=50, after=45, ar=40, evidence="")
-    assert gain.closed == 50 and trade.Gain("none", 5, 5, 5, "").closed == 0
+    gain = trade.Gain("candidates", before=50, after=45, ar=40, evidence="", more=False)
+    assert gain.closed == 50 and trade.Gain("none", 5, 5, 5, "").closed is None
+    assert trade.Gain("ahead", 19.2, 20.8, 19.1, "").closed is None
     say = say_in("en")
     assert trade.worth(99, 1.2, say).startswith("no: less than 1.5") and trade.worth(80, 4, say).startswith("no: keeps")
     assert trade.worth(95, 4, say) == "yes"
