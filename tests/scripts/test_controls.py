@@ -19,6 +19,6 @@ def test_what_is_recorded(toy_data, toy_checkpoint, tmp_path, monkeypatch):
     assert judged["passes"] == 2 and 0 < judged["p"] <= 1
     assert judged["difference"] == judged[found["quality"]] - plain[found["quality"]]
     assert rows["greedy AR", "none"]["passes"] > 1
-    monkeypatch.setattr(doc_tables, "ROOT", tmp_path)
+    monkeypatch.setattr(doc_tables, "RESULTS", output.parent)
     shown = doc_tables.controls("toy", "toy").splitlines()
     assert len(shown) == 2 + len(rows) and shown[2].startswith("| NAR | none | ")
