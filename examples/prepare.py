@@ -96,6 +96,11 @@ def tokeniser(pieces: Path):
     return tokenise.load(model, None) if model.exists() else Words()
 
 
+def cut(line: str, longest: int) -> str:
+    """The first pieces of a line."""
+    return " ".join(line.split(" ")[:longest])
+
+
 def split(work: Workspace, vocab: Path | None, size: int | None, longest: int | None = None) -> None:
     """Write ``pieces/``, with the vocabulary or the sentencepiece model; sources are cut to the longest."""
     with whole(work.pieces) as part:
@@ -109,7 +114,7 @@ def split(work: Workspace, vocab: Path | None, size: int | None, longest: int | 
             lines = read_lines(work.raw / name)
             split_lines = (splitter.encode(line) for line in tqdm(lines, desc=name, unit="line"))
             if longest and name.endswith(SIDES[0]):
-                split_lines = (" ".join(line.split(" ")[:longest]) for line in split_lines)
+                split_lines = (cut(line, longest) for line in split_lines)
             write_lines(part / name, split_lines)
 
 

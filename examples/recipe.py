@@ -186,6 +186,8 @@ BASELINE_DECODINGS = {
 # of the updates of one checkpoint for all decodings train AR alone, the first ones: what is learnt of the source then
 # serves all of them (docs/training.md)
 AR_SHARE = 0.6
+# how the others train: two places a sentence cost little more than AR alone, all of them nearly three times as much
+CHEAP_STREAMS = {"--nar-ratio": 0.45, "--anchors": 2, "--stream-weights": "6,1,1,1"}
 
 BLOCK = 4  # tokens per block, and so the streams that training all modes at once needs
 
@@ -215,9 +217,7 @@ def two_core_modes(updates: int) -> dict[str, Mode]:
     length = {"--max-update": updates, "--total-num-update": updates}
     modes = fine_tuning_modes(ar_updates=round(AR_SHARE * updates))
     written = {"ar": ("ar", "ar-greedy"), "nar": ("nar",), "all": DIAL}
-    # docs/training.md: two places a sentence cost little more than AR alone, all of them nearly three times as much
-    cheap = {"--nar-ratio": 0.45, "--anchors": 2, "--stream-weights": "6,1,1,1"}
-    modes["all"] = replace(modes["all"], options={**modes["all"].options, **cheap})
+    modes["all"] = replace(modes["all"], options={**modes["all"].options, **CHEAP_STREAMS})
     changes = {"--max-epoch": None, **length}
     return {
         **{name: Mode({**BASELINES[name], **length}, BASELINE_DECODINGS[name]) for name in BASELINES},

@@ -51,6 +51,7 @@ def test_one_text_and_none(hub):
     assert alone[0]["text"] == hub.generate(["a b c"], decoding="nar", max_len_b=15)[0][0]["text"]
     assert hub.generate([]) == []
     assert hub.sample(text for text in ("a b c", "b")) == hub.sample(["a b c", "b"])
+    assert hub.decode(hub.encode("a b c")) == "a b c"
 
 
 @pytest.mark.parametrize("decoding", ["ar", "speculative", "nar"])
@@ -62,7 +63,6 @@ def test_nbest(hub, decoding):
         assert [[h["text"] for h in found[:2]] for found in hub.generate(LINES, **options)] == [
             [h["text"] for h in found] for found in two
         ]
-    assert hub.decode(hub.encode("a b c")) == "a b c"
 
 
 def test_calls_leave_no_trace(hub):

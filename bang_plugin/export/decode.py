@@ -43,6 +43,11 @@ class Writer:
         logits[..., self.eos][place < min_len] = -np.inf
         return np.where(place >= max_len, self.eos, logits.argmax(-1))
 
+    def check(self, source: Any, where: str = "") -> None:
+        """Raise a ValueError for a source that is too long."""
+        if len(source) > self.config["max_source"]:
+            raise ValueError(f"{where}{len(source)} tokens, but the model takes {self.config['max_source']}")
+
     def write(
         self,
         sources: list[Any],
@@ -53,12 +58,11 @@ class Writer:
         min_len: int = 1,
     ) -> list[list[int]]:
         """Answers to sources, both as ids with the end symbol; `tolerance`, in nats, is that of adaptive."""
-        longest, max_len = max(map(len, sources)), min(max_len, self.config["max_len"])
+        longest, max_len = max(sources, key=len), min(max_len, self.config["max_len"])
         if mode not in MODES:
             raise ValueError(f"a mode is needed, one of {', '.join(MODES)}, not {mode!r}")
-        if longest > self.config["max_source"]:
-            raise ValueError(f"{longest} tokens, but the model takes {self.config['max_source']}")
-        src_tokens = np.array([[*source, *[self.pad] * (longest - len(source))] for source in sources])
+        self.check(longest)
+        src_tokens = np.array([[*source, *[self.pad] * (len(longest) - len(source))] for source in sources])
         if mode == "nar":
             return self.nar(src_tokens, max_len, min_len)
         verify = {"adaptive": tolerance, "speculative": 0.0}.get(mode)
@@ -124,8 +128,7 @@ def main(mode: str = "", kind: str = "") -> None:
     ids = {symbol: number for number, symbol in enumerate(symbols)}
     lines = [[*(ids.get(s, writer.config["unk"]) for s in line.split()), writer.eos] for line in sys.stdin]
     for number, line in enumerate(lines, start=1):
-        if len(line) > writer.config["max_source"]:
-            raise ValueError(f"line {number}: {len(line)} tokens, but the model takes {writer.config['max_source']}")
+        writer.check(line, f"line {number}: ")
     for first in range(0, len(lines), 32):
         for answer in writer.write(lines[first : first + 32], mode):
             print(*(symbols[token] for token in answer[:-1]))

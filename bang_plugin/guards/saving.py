@@ -55,9 +55,8 @@ def check_new(folder: Path, name: str) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BangError(f"{name}: is there already; give a new or an empty folder")
-    if (
-        folder.resolve() == Path.cwd()
-    ):  # another folder is going to take its place, and whoever stands in it would be lost
+    # another folder is going to take its place, and whoever stands in it would be lost
+    if folder.resolve() == Path.cwd():
         raise BangError(f"{name}: is the current folder; give a new or an empty one")
 
 

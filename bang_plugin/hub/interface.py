@@ -105,13 +105,18 @@ class BangHub(GeneratorHubInterface):
         Raises:
             BangError: for what is neither text nor ids of the source dictionary.
         """
-        tokens = []
+        tokens, given = [], []
         for number, text in enumerate(texts, start=1):
-            if not isinstance(text, str) and not (torch.is_tensor(text) and text.dim() == 1):
+            if isinstance(text, str):
+                tokens.append(self.encode(text))
+            elif torch.is_tensor(text) and text.dim() == 1:
+                tokens.append(text)
+                given.append(number)
+            else:
                 raise BangError(f"text {number}: a string or ids (src_len,) are needed, not {type(text).__name__}")
-            tokens.append(self.encode(text) if isinstance(text, str) else text)
         tokens, known = self._on_cpu(tokens), len(self.src_dict)
-        for number, ids in enumerate(tokens, start=1):
+        for number in given:  # what has been encoded here is known
+            ids = tokens[number - 1]
             if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < known:
                 raise BangError(f"text {number}: ids from 0 to {known - 1} are known, not {ids.tolist()}")
         return tokens

@@ -12,7 +12,7 @@ from bang_plugin.evaluation import evaluate
 from bang_plugin.evaluation.tables import print_table
 from bang_plugin.guards import log_level
 from examples.generate import generate_one
-from examples.prepare import binarise, tokeniser
+from examples.prepare import binarise, cut, tokeniser
 from examples.recipe import option_list
 from examples.score import references
 from examples.train import default_gpus, shared_batch
@@ -43,8 +43,9 @@ def prepare(work: Workspace, args) -> None:
             encode = tokeniser(part).encode
             for file in sorted(work.raw.iterdir()):
                 if file.suffix in (".train", ".valid", ".src", ".tgt"):
-                    most = preset.source_pieces if file.suffix == ".src" else None
-                    lines = (" ".join(encode(line).split(" ")[:most]) for line in read_lines(file))
+                    lines = map(encode, read_lines(file))
+                    if preset.source_pieces and file.suffix == ".src":
+                        lines = map(partial(cut, longest=preset.source_pieces), lines)
                     write_lines(part / file.name, lines)
 
     def text() -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from examples.recipe import Flags
+from examples.package_summaries import DESCRIPTION
+from examples.recipe import CHEAP_STREAMS, Flags
 
 OBJECTIVE = {"--criterion": "nstream_loss", "--optimizer": "adam"}
 SPANS = {"--task": "bang_pretraining", "--label-smoothing": 0.1, **OBJECTIVE}
@@ -34,15 +35,12 @@ SMALL_SIZES = {
     for side in ("encoder", "decoder")
     for name, value in {"layers": 2, "embed-dim": 128, "ffn-embed-dim": 512, "attention-heads": 4}.items()
 }
-# after AR alone NAR in half of the updates, each span written whole; in the others chains after two places of a sample
-PRETRAINED_STREAMS = {"--ar-updates": 480, "--nar-ratio": 0.5, "--anchors": 2, "--stream-weights": "3,1,1,1"}
-FINE_TUNED_STREAMS = {"--ar-updates": 280, "--nar-ratio": 0.45, "--anchors": 2, "--stream-weights": "6,1,1,1"}
 
 PRESETS = {
     # half an hour of one core, everything included; docs/training.md: why so
     "small": Preset(
         pieces=4000,
-        source_pieces=63,
+        source_pieces=DESCRIPTION,
         model={
             "--arch": "bang_tiny",
             **SMALL_SIZES,
@@ -61,7 +59,11 @@ PRESETS = {
             "--activation-dropout": 0,
         },
         pretraining={
-            **PRETRAINED_STREAMS,
+            # then NAR in half of the updates, each span written whole; else chains after two places of a sample
+            "--ar-updates": 480,
+            "--nar-ratio": 0.5,
+            "--anchors": 2,
+            "--stream-weights": "3,1,1,1",
             "--max-tokens": 4096,
             "--tokens-per-sample": 128,
             # twice as many spans as the official recipe, as long as a synopsis: so short a run sees few targets
@@ -71,7 +73,8 @@ PRESETS = {
             "--max-update": 1600,
         },
         finetuning={
-            **FINE_TUNED_STREAMS,
+            "--ar-updates": 280,
+            **CHEAP_STREAMS,
             "--max-tokens": 4000,
             "--total-num-update": 700,
             "--max-update": 700,

@@ -108,20 +108,18 @@ def gains_of(found, say) -> list[Gain]:
             if "nar-distil, nar" in runs and "nar, nar" in runs:
                 label = say(f"distillation, {names[task]}", f"蒸馏，{names[task]}")
                 plain, distilled = runs["nar, nar"].quality, runs["nar-distil, nar"].quality
-                gains.append(Gain(label, plain, distilled, ours["ar-greedy"].quality, file))
+                more = MEASURES[runs["nar, nar"].measure][1]
+                gains.append(Gain(label, plain, distilled, ours["ar-greedy"].quality, file, more))
     kinds = trials(found["trials pretraining"])
     base = kinds.get(SCRATCH)
     if base is None:
         raise BangError(f"docs/results/trials/pretraining: no training named {SCRATCH}, but {', '.join(kinds)}")
-    measure = main_measure(kinds)
+    measure, file = main_measure(kinds), "docs/results/trials/pretraining"
     for name, kind in kinds.items():
         before, after, ar = (base.mean("NAR", measure), kind.mean("NAR", measure), base.mean("AR, greedy", measure))
         if not name.startswith(SCRATCH) and None not in (before, after, ar):
-            gains.append(
-                Gain(
-                    say(f"pretraining: {name}", f"预训练：{name}"), before, after, ar, "docs/results/trials/pretraining"
-                )
-            )
+            label = say(f"pretraining: {name}", f"预训练：{name}")
+            gains.append(Gain(label, before, after, ar, file, MEASURES[measure][1]))
     return gains
 
 
@@ -135,10 +133,10 @@ def gaps(found, say):
     shares = [min(gain.closed or 0.0, 100.0) for gain in gains]
     axes.barh([gain.name for gain in gains], shares, color="#7fb3d8")
     none = say("no gap: ", "无差距：")
-    for place, gain in enumerate(gains):
+    for place, (gain, share) in enumerate(zip(gains, shares)):
         axes.annotate(
             f"{none if gain.closed is None else ''}{gain.before:.1f} → {gain.after:.1f} (AR {gain.ar:.1f})",
-            (max(shares[place], 0), place),
+            (max(share, 0), place),
             va="center",
             xytext=(4, 0),
             textcoords="offset points",
